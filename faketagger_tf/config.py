@@ -1,0 +1,129 @@
+"""The hyper-parameters of one tagger, stored as JSON beside its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+STRENGTHS = ("scheduled", "learned")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggerConfig:
+    """Everything that is needed to rebuild a tagger's models and its message code.
+
+    Attributes:
+        image_size: side of the square canvas in pixels; a multiple of 16.
+        canvas_scale: side of the canvas as a multiple of the face box's side.
+        face_region: side of the square in the middle of the canvas that a face swap
+            replaces, as a fraction of the canvas; 1.0 means the full frame.
+        message_bits: length of the code word that the encoder embeds.
+        payload_bits: length of the payload that the user sets.
+        crc_bits: length of the checksum that travels with the payload (0 to 32).
+        encoder_width: channels of the encoder's first level.
+        decoder_width: channels of the decoder's first level.
+        strength: "scheduled" scales the residual to an exact PSNR; "learned" leaves
+            the residual free, so that the image and message losses decide.
+        psnr: PSNR in dB to which a "scheduled" residual is scaled by default.
+        preset: name under which the weights are published; empty for a private run.
+    """
+
+    image_size: int = 128
+    canvas_scale: float = 1.9
+    face_region: float = 0.5
+    message_bits: int = 64
+    payload_bits: int = 32
+    crc_bits: int = 4
+    encoder_width: int = 32
+    decoder_width: int = 64
+    strength: str = "scheduled"
+    psnr: float = 41.0
+    preset: str = ""
+
+    def __post_init__(self):
+        for name in (
+            "image_size",
+            "message_bits",
+            "payload_bits",
+            "encoder_width",
+            "decoder_width",
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"{name} must be a positive integer. Received: {value!r}."
+                )
+        if self.image_size % 16 or not 32 <= self.image_size <= 1024:
+            raise ValueError(
+                "image_size must be a multiple of 16 from 32 to 1024. "
+                f"Received: {self.image_size}."
+            )
+        if not 0 <= self.crc_bits <= 32:
+            raise ValueError(
+                f"crc_bits must be from 0 to 32. Received: {self.crc_bits!r}."
+            )
+        if self.payload_bits + self.crc_bits > self.message_bits:
+            raise ValueError(
+                "payload_bits + crc_bits must not exceed message_bits. Received: "
+                f"{self.payload_bits} + {self.crc_bits} > {self.message_bits}."
+            )
+        if self.strength not in STRENGTHS:
+            raise ValueError(
+                f"strength must be one of {', '.join(STRENGTHS)}. "
+                f"Received: {self.strength!r}."
+            )
+        if not 0 < self.face_region <= 1:
+            raise ValueError(
+                f"face_region must be in (0, 1]. Received: {self.face_region!r}."
+            )
+        if not 0.5 <= self.canvas_scale <= 8:
+            raise ValueError(
+                f"canvas_scale must be from 0.5 to 8. Received: {self.canvas_scale!r}."
+            )
+        if not 10 <= self.psnr <= 80:
+            raise ValueError(
+                f"psnr must be from 10 to 80 dB. Received: {self.psnr!r}."
+            )
+
+    def to_json(self) -> str:
+        """Returns the configuration as an indented JSON object."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> TaggerConfig:
+        """Builds a configuration from `to_json`'s text.
+
+        Raises:
+            ValueError: the text is no JSON object, or has unknown or bad fields.
+        """
+        try:
+            fields = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"The configuration is not valid JSON: {error}.") from None
+        if not isinstance(fields, dict):
+            raise ValueError(
+                "The configuration must be a JSON object. "
+                f"Received: {type(fields).__name__}."
+            )
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(fields) - set(known))
+        if unknown:
+            raise ValueError(
+                f"Unknown configuration field: {', '.join(unknown)}. "
+                f"Accepted: {', '.join(known)}."
+            )
+        return cls(**fields)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> TaggerConfig:
+        """Reads a configuration file written by `to_json`."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except OSError as error:
+            raise ValueError(
+                f"Cannot read the configuration {os.fspath(path)!r}: "
+                f"{error.strerror or error}."
+            ) from None
+        return cls.from_json(text)
