@@ -1,0 +1,216 @@
+"""Reading and writing image files at the library's border: uint8 RGB arrays."""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+
+import cv2
+import numpy as np
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MAX_PIXELS = 100_000_000
+_ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
+
+
+def read_photo(path: str | os.PathLike) -> np.ndarray:
+    """Reads a photo as every other module expects it.
+
+    The EXIF orientation is applied, grey becomes RGB, alpha is dropped, 16 bits per
+    channel are rounded to 8 and CMYK is converted without its colour profile.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+
+    Raises:
+        ValueError: the file is missing, empty, truncated, of another format, or has
+            more than `MAX_PIXELS` pixels.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read the photo {name!r}: {error.strerror or error}."
+        ) from None
+    return decode_photo(data, name)
+
+
+def decode_photo(data: bytes, name: str = "") -> np.ndarray:
+    """Decodes a photo's bytes as `read_photo` does; `name` is used in errors."""
+    what = f"The photo {name!r}" if name else "The photo"
+    if not data:
+        raise ValueError(f"{what} is empty. {_ACCEPTED}.")
+    try:
+        size, complete = _inspect(data)
+    except (struct.error, IndexError):
+        raise ValueError(f"{what} is truncated within its header.") from None
+    if size is None:
+        raise ValueError(f"{what} is not in a known image format. {_ACCEPTED}.")
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{what} is too large. Received: {width}x{height} pixels. "
+            f"Accepted: up to {MAX_PIXELS} pixels."
+        )
+    # libjpeg fills what is missing with grey and only warns, so it is checked here.
+    if not complete:
+        raise ValueError(f"{what} is truncated. Received: {len(data)} bytes.")
+    try:
+        # IMREAD_COLOR applies the EXIF orientation; IMREAD_UNCHANGED does not.
+        image = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        )
+    except cv2.error:
+        image = None
+    if image is None or image.size == 0:
+        raise ValueError(f"{what} cannot be decoded: its data are damaged.")
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise ValueError(
+            f"{what} must have 8 or 16 bits per channel. Received: {image.dtype}."
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def write_image(
+    path: str | os.PathLike, image: np.ndarray, quality: int | None = None
+) -> None:
+    """Writes an image in the format of the path's extension, whole or not at all.
+
+    Args:
+        path: ends in .jpg, .jpeg, .png, .webp or .bmp.
+        image: [H, W, 3] uint8 RGB.
+        quality: 1 to 100 for JPEG (95 by default) and lossy WebP (lossless by
+            default); PNG and BMP are lossless.
+
+    Raises:
+        ValueError: unknown extension, wrong image, or an output that cannot be written.
+    """
+    name = os.fspath(path)
+    data = encode_image(image, os.path.splitext(name)[1], quality)
+    folder = os.path.dirname(os.path.abspath(name))
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        # mkstemp makes private files; an image gets the user's usual permissions.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, name)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise ValueError(
+            f"Cannot write the image {name!r}: {error.strerror or error}."
+        ) from None
+
+
+def encode_image(
+    image: np.ndarray, extension: str, quality: int | None = None
+) -> bytes:
+    """Encodes a [H, W, 3] uint8 RGB image; see `write_image`."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            "An image must be uint8 RGB of shape [height, width, 3]. "
+            f"Received: {image.dtype} of shape {image.shape}."
+        )
+    extension = extension.lower()
+    if extension not in EXTENSIONS:
+        raise ValueError(
+            f"An image's extension must be one of {', '.join(EXTENSIONS)}. "
+            f"Received: {extension!r}."
+        )
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality must be from 1 to 100. Received: {quality!r}.")
+    options = []
+    if extension in (".jpg", ".jpeg"):
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality or 95]
+    elif extension == ".webp":
+        # OpenCV writes lossless WebP above 100.
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality or 101]
+    try:
+        good, data = cv2.imencode(
+            extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options
+        )
+    except cv2.error:
+        good = False
+    if not good:
+        raise ValueError(
+            f"An image of shape {image.shape} cannot be stored as {extension}."
+        )
+    return data.tobytes()
+
+
+def list_photos(folder: str | os.PathLike) -> list[str]:
+    """Lists the image files below a folder by extension, sorted; hidden ones are left.
+
+    Raises:
+        ValueError: the folder does not exist or is not a folder.
+    """
+    root = os.fspath(folder)
+    if not os.path.isdir(root):
+        raise ValueError(f"The folder of photos does not exist. Received: {root!r}.")
+    found = []
+    for parent, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            os.path.join(parent, name)
+            for name in files
+            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+    """Reads (width, height) and whether the data reach their end, without decoding."""
+    if data[:3] == b"\xff\xd8\xff":
+        return _inspect_jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return struct.unpack(">II", data[16:24]), b"IEND" in data[-64:] or (
+            b"\0\0\0\0IEND" in data
+        )
+    if data[:2] == b"BM":
+        start, header = struct.unpack("<II", data[10:18])
+        if header == 12:
+            width, height = struct.unpack("<HH", data[18:22])
+        else:
+            width, height = struct.unpack("<ii", data[18:26])
+        return (abs(width), abs(height)), len(data) > start
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        complete = len(data) >= struct.unpack("<I", data[4:8])[0] + 8
+        kind = data[12:16]
+        if kind == b"VP8X":
+            width = int.from_bytes(data[24:27], "little") + 1
+            return (width, int.from_bytes(data[27:30], "little") + 1), complete
+        if kind == b"VP8L":
+            bits = struct.unpack("<I", data[21:25])[0]
+            return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1), complete
+        width, height = struct.unpack("<HH", data[26:30])
+        return (width & 0x3FFF, height & 0x3FFF), complete
+    return None, False
+
+
+def _inspect_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+    size, start = None, 2
+    while True:
+        if data[start] != 0xFF:
+            return None, False
+        marker = data[start + 1]
+        if marker == 0xFF:
+            start += 1
+            continue
+        length = struct.unpack(">H", data[start + 2 : start + 4])[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[start + 5 : start + 9])
+            size = width, height
+        start += 2 + length
+        if marker == 0xDA:
+            # Coded data never hold an unescaped marker, so the next one is real.
+            return size, data.find(b"\xff\xd9", start) >= 0
