@@ -9,6 +9,45 @@ import os
 STRENGTHS = ("scheduled", "learned")
 
 
+def write_json_dataclass(config) -> str:
+    """Returns a configuration dataclass as an indented JSON object."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def read_json_dataclass(cls: type, path: str | os.PathLike):
+    """Reads a configuration dataclass from a file written by `write_json_dataclass`.
+
+    Raises:
+        ValueError: the file cannot be read, is no JSON object, or has unknown or bad
+            fields.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            fields = json.load(file)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read the configuration {path!r}: {error.strerror or error}."
+        ) from None
+    except ValueError as error:
+        raise ValueError(
+            f"The configuration {path!r} is not valid JSON: {error}."
+        ) from None
+    if not isinstance(fields, dict):
+        raise ValueError(
+            f"The configuration {path!r} must hold a JSON object. "
+            f"Received: {type(fields).__name__}."
+        )
+    known = [field.name for field in dataclasses.fields(cls)]
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise ValueError(
+            f"Unknown field in {path!r}: {', '.join(unknown)}. "
+            f"Accepted: {', '.join(known)}."
+        )
+    return cls(**fields)
+
+
 @dataclasses.dataclass(frozen=True)
 class TaggerConfig:
     """Everything that is needed to rebuild a tagger's models and its message code.
@@ -23,6 +62,8 @@ class TaggerConfig:
         crc_bits: length of the checksum that travels with the payload (0 to 32).
         encoder_width: channels of the encoder's first level.
         decoder_width: channels of the decoder's first level.
+        texture_mask: how far the residual follows the cover's local contrast, from 0
+            (not at all) to 1 (textured regions carry eight times as much as flat ones).
         strength: "scheduled" scales the residual to an exact PSNR; "learned" leaves
             the residual free, so that the image and message losses decide.
         psnr: PSNR in dB to which a "scheduled" residual is scaled by default.
@@ -37,6 +78,7 @@ class TaggerConfig:
     crc_bits: int = 4
     encoder_width: int = 32
     decoder_width: int = 64
+    texture_mask: float = 0.0
     strength: str = "scheduled"
     psnr: float = 41.0
     preset: str = ""
@@ -54,6 +96,11 @@ class TaggerConfig:
                 raise ValueError(
                     f"{name} must be a positive integer. Received: {value!r}."
                 )
+        if self.encoder_width % 4 or self.decoder_width % 4:
+            raise ValueError(
+                "encoder_width and decoder_width must be multiples of 4. "
+                f"Received: {self.encoder_width} and {self.decoder_width}."
+            )
         if self.image_size % 16 or not 32 <= self.image_size <= 1024:
             raise ValueError(
                 "image_size must be a multiple of 16 from 32 to 1024. "
@@ -67,6 +114,10 @@ class TaggerConfig:
             raise ValueError(
                 "payload_bits + crc_bits must not exceed message_bits. Received: "
                 f"{self.payload_bits} + {self.crc_bits} > {self.message_bits}."
+            )
+        if not 0 <= self.texture_mask <= 1:
+            raise ValueError(
+                f"texture_mask must be from 0 to 1. Received: {self.texture_mask!r}."
             )
         if self.strength not in STRENGTHS:
             raise ValueError(
@@ -82,48 +133,11 @@ class TaggerConfig:
                 f"canvas_scale must be from 0.5 to 8. Received: {self.canvas_scale!r}."
             )
         if not 10 <= self.psnr <= 80:
-            raise ValueError(
-                f"psnr must be from 10 to 80 dB. Received: {self.psnr!r}."
-            )
+            raise ValueError(f"psnr must be from 10 to 80 dB. Received: {self.psnr!r}.")
 
-    def to_json(self) -> str:
-        """Returns the configuration as an indented JSON object."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> TaggerConfig:
-        """Builds a configuration from `to_json`'s text.
-
-        Raises:
-            ValueError: the text is no JSON object, or has unknown or bad fields.
-        """
-        try:
-            fields = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"The configuration is not valid JSON: {error}.") from None
-        if not isinstance(fields, dict):
-            raise ValueError(
-                "The configuration must be a JSON object. "
-                f"Received: {type(fields).__name__}."
-            )
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(fields) - set(known))
-        if unknown:
-            raise ValueError(
-                f"Unknown configuration field: {', '.join(unknown)}. "
-                f"Accepted: {', '.join(known)}."
-            )
-        return cls(**fields)
+    to_json = write_json_dataclass
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TaggerConfig:
         """Reads a configuration file written by `to_json`."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except OSError as error:
-            raise ValueError(
-                f"Cannot read the configuration {os.fspath(path)!r}: "
-                f"{error.strerror or error}."
-            ) from None
-        return cls.from_json(text)
+        return read_json_dataclass(cls, path)

@@ -1,0 +1,19 @@
+"""Keras functional models: image encoder, image decoder, face-swap autoencoders."""
+
+from faketagger_tf.models.decoder import build_decoder
+from faketagger_tf.models.encoder import build_encoder
+from faketagger_tf.models.faceswap import (
+    FaceswapConfig,
+    build_faceswap,
+    render,
+    swap_function,
+)
+
+__all__ = [
+    "FaceswapConfig",
+    "build_decoder",
+    "build_encoder",
+    "build_faceswap",
+    "render",
+    "swap_function",
+]

@@ -1,0 +1,152 @@
+"""Models on disk: a folder with a JSON configuration beside its weights."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+
+import keras
+
+from faketagger_tf.config import TaggerConfig
+from faketagger_tf.models import (
+    FaceswapConfig,
+    build_decoder,
+    build_encoder,
+    build_faceswap,
+)
+
+CONFIG = "config.json"
+FACESWAP_CONFIG = "faceswap.json"
+PRESETS = pathlib.Path(__file__).parent / "weights"
+
+
+def list_presets() -> list[str]:
+    """Returns the names of the shipped taggers."""
+    return sorted(path.parent.name for path in PRESETS.glob(f"*/{CONFIG}"))
+
+
+def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
+    """Writes a file such that a killed run leaves the old one or the new one.
+
+    Raises:
+        ValueError: the folder cannot be created or written to.
+    """
+    path = pathlib.Path(path)
+    content = content.encode() if isinstance(content, str) else content
+
+    def write(temporary: str) -> None:
+        with open(temporary, "wb") as file:
+            file.write(content)
+
+    _replace(path, write)
+
+
+def _replace(path: pathlib.Path, write) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Keras checks the suffix of a weights file, so the temporary name keeps it.
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=".partial-", suffix=path.name
+        )
+        os.close(handle)
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}."
+        ) from None
+    finally:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def save_tagger(
+    folder: str | os.PathLike,
+    config: TaggerConfig,
+    encoder: keras.Model,
+    decoder: keras.Model,
+) -> None:
+    """Writes `config.json`, `encoder.weights.h5` and `decoder.weights.h5`."""
+    folder = pathlib.Path(folder)
+    _replace(folder / "encoder.weights.h5", encoder.save_weights)
+    _replace(folder / "decoder.weights.h5", decoder.save_weights)
+    write_atomic(folder / CONFIG, config.to_json())
+
+
+def load_tagger(
+    name: str | os.PathLike,
+) -> tuple[TaggerConfig, keras.Model, keras.Model]:
+    """Loads a tagger.
+
+    Args:
+        name: a shipped preset's name, or a folder written by `save_tagger`.
+
+    Returns:
+        Configuration, encoder, decoder.
+
+    Raises:
+        ValueError: there is no such preset or folder, or its weights are damaged or
+            do not fit its configuration.
+    """
+    folder = PRESETS / os.fspath(name)
+    if os.fspath(name) not in list_presets():
+        folder = pathlib.Path(name)
+    if not (folder / CONFIG).is_file():
+        raise ValueError(
+            f"There is no tagger {os.fspath(name)!r}. Accepted: a folder with a "
+            f"{CONFIG}, or a preset ({', '.join(list_presets()) or 'none shipped'})."
+        )
+    config = TaggerConfig.load(folder / CONFIG)
+    encoder, decoder = build_encoder(config), build_decoder(config)
+    load_weights(encoder, folder / "encoder.weights.h5")
+    load_weights(decoder, folder / "decoder.weights.h5")
+    return config, encoder, decoder
+
+
+def save_faceswap(
+    folder: str | os.PathLike, config: FaceswapConfig, model: keras.Model
+) -> None:
+    """Writes `faceswap.json` and `faceswap.weights.h5`."""
+    folder = pathlib.Path(folder)
+    _replace(folder / "faceswap.weights.h5", model.save_weights)
+    write_atomic(folder / FACESWAP_CONFIG, config.to_json())
+
+
+def load_faceswap(folder: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
+    """Loads a face-swap autoencoder from a folder written by `save_faceswap`.
+
+    Raises:
+        ValueError: the folder holds no such model, or its weights are damaged or do
+            not fit its configuration.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / FACESWAP_CONFIG).is_file():
+        raise ValueError(
+            f"There is no face-swap model in {str(folder)!r}. Accepted: a folder with "
+            f"a {FACESWAP_CONFIG}, as trainers.faceswap writes it."
+        )
+    config = FaceswapConfig.load(folder / FACESWAP_CONFIG)
+    model = build_faceswap(config)
+    load_weights(model, folder / "faceswap.weights.h5")
+    return config, model
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
+    """Loads weights into a model, with one sentence about what went wrong if so."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"The weights file {str(path)!r} is missing.")
+    try:
+        model.load_weights(str(path))
+    except Exception as error:
+        # h5py and Keras raise many types for a damaged or mismatched file.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown"
+        raise ValueError(
+            f"The weights {str(path)!r} are damaged or do not fit the configuration "
+            f"beside them: {reason}"
+        ) from None

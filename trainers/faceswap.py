@@ -1,0 +1,191 @@
+"""Trains a face-swap autoencoder, the GAN simulator of FakeTagger (arXiv:2009.09869).
+
+    python -m trainers.faceswap --flagfile=configs/demo_faceswap.cfg
+
+Each identity's faces are warped at random and restored by that identity's decoder; the
+encoder is shared (the classic "deepfakes" recipe). With `--groups`, people are gathered
+into composite identities, so that no decoder depicts a real person.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import keras
+import tensorflow as tf
+from absl import flags
+
+from faketagger_tf import losses
+from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.data import load_identities, paired_faces_dataset
+from faketagger_tf.manipulations import StatelessSeed, random_warp
+from faketagger_tf.models import FaceswapConfig, build_faceswap, render
+from faketagger_tf.storage import FACESWAP_CONFIG, load_weights, save_faceswap
+from trainers import loop
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    """Defines the command's flags; the defaults are the classic model's sizes."""
+    loop.define_flags(steps=1500, batch_size=32, learning_rate=5e-4)
+    flags.DEFINE_integer("face_size", 64, "Side of the face crop in pixels.")
+    flags.DEFINE_float(
+        "face_region", 0.5, "Side of the face crop as a fraction of the canvas."
+    )
+    flags.DEFINE_float(
+        "canvas_scale", 1.9, "Side of the canvas as a multiple of the face box."
+    )
+    flags.DEFINE_integer("width", 128, "Channels of the first convolution.")
+    flags.DEFINE_integer("latent", 1024, "Units of the bottleneck.")
+    flags.DEFINE_bool("skips", False, "Let decoders see the encoder's features.")
+    flags.DEFINE_integer(
+        "groups",
+        0,
+        "Gather people into this many composite identities; 0 takes the data's own.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "people_per_group", 0, "People in a group; 0 divides all.", lower_bound=0
+    )
+    flags.DEFINE_integer("group_seed", 0, "Seed of the grouping of people.")
+    flags.DEFINE_float(
+        "warp", 0.05, "Random warp of the inputs, as a fraction of the face crop."
+    )
+
+
+class FaceswapTrainer:
+    """One step restores `batch_size` faces of every identity."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        config: FaceswapConfig,
+        faces: dict,
+    ):
+        self.strategy, self.config, self.faces = strategy, config, faces
+        with strategy.scope():
+            self.model = build_faceswap(config)
+            self.optimizer = loop.make_optimizer()
+            self.optimizer.build(self.model.trainable_variables)
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        if FLAGS.warm_start:
+            path = pathlib.Path(FLAGS.warm_start) / "faceswap.weights.h5"
+            load_weights(self.model, path)
+        self.checkpoint = tf.train.Checkpoint(
+            model=self.model, optimizer=self.optimizer, step=self.step
+        )
+        self._forward = tf.function(
+            self._loss_and_gradients, jit_compile=FLAGS.jit_compile or None
+        )
+
+    def dataset(self, start_step: int) -> tf.data.Dataset:
+        """Returns faces `[batch, F, F, 3]` by identity, from a step on."""
+        return paired_faces_dataset(
+            self.faces,
+            face_region=self.config.face_region,
+            face_size=self.config.face_size,
+            batch_size=FLAGS.batch_size,
+            seed=FLAGS.seed,
+            skip_batches=start_step,
+        )
+
+    def train_loop_begin(self) -> None:
+        """Starts a window of metrics."""
+        self._window: list[dict] = []
+
+    @tf.function
+    def _distributed_step(self, batch, step):
+        terms = self.strategy.run(self._replica_step, args=(batch, step))
+        return {
+            name: self.strategy.reduce("SUM", value, axis=None)
+            for name, value in terms.items()
+        }
+
+    def train_step(self, iterator) -> dict:
+        """Runs one step on all replicas and returns its terms."""
+        terms = self._distributed_step(next(iterator), self.step)
+        self._window.append(terms)
+        return terms
+
+    def train_loop_end(self) -> dict[str, float]:
+        """Returns the window's mean terms."""
+        return loop.window_means(self._window)
+
+    def _loss_and_gradients(self, batch, step, replica):
+        seed = StatelessSeed(tf.stack([step + 1_000_003 * FLAGS.seed, replica]))
+        terms = {}
+        with tf.GradientTape() as tape:
+            for identity in self.config.identities:
+                warped = random_warp(batch[identity], seed, FLAGS.warp)
+                rendered = render(self.model, identity, warped, training=True)
+                per_image = losses.face_loss(batch[identity], rendered)
+                terms[f"loss_{identity}"] = tf.nn.compute_average_loss(
+                    per_image, global_batch_size=FLAGS.batch_size
+                )
+            loss = self.optimizer.scale_loss(tf.add_n(list(terms.values())))
+        variables = self.model.trainable_variables
+        return terms, tape.gradient(loss, variables)
+
+    def _replica_step(self, batch, step):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        terms, gradients = self._forward(batch, step, tf.cast(replica, tf.int64))
+        variables = self.model.trainable_variables
+        loop.apply_gradients(self.optimizer, gradients, variables, FLAGS.clip_norm)
+        return terms
+
+    def panel(self) -> dict[str, tf.Tensor]:
+        """Returns a picture: each row a face, itself restored, and every swap."""
+        rows = []
+        batch = next(iter(self.dataset(0)))
+        for identity in self.config.identities:
+            faces = batch[identity][:4]
+            outputs = self.model(faces, training=False)
+            row = [faces] + [outputs[name] for name in self.config.identities]
+            rows.append(tf.concat([tf.cast(x, tf.float32) for x in row], axis=2))
+        grid = tf.concat(rows, axis=0)
+        picture = tf.concat(tf.unstack(grid), axis=0)
+        return {"faces": tf.clip_by_value(picture, 0.0, 1.0)}
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes the configuration and weights, and the panel as a PNG."""
+        save_faceswap(folder, self.config, self.model)
+        loop.save_panels(self.panel(), folder)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see the module's docstring."""
+    del argv
+    output = require_flag("output")
+    strategy = loop.make_strategy(FLAGS.replicas)
+    loop.check_flags(strategy.num_replicas_in_sync)
+    keras.mixed_precision.set_global_policy(FLAGS.precision)
+    keras.utils.set_random_seed(FLAGS.seed)
+    # A little more than the crop itself, to shift and zoom within.
+    face_pixels = round(FLAGS.face_size / FLAGS.face_region)
+    faces = load_identities(
+        FLAGS.data,
+        split="train",
+        image_size=face_pixels,
+        canvas_scale=FLAGS.canvas_scale,
+        groups=FLAGS.groups,
+        people_per_group=FLAGS.people_per_group,
+        group_seed=FLAGS.group_seed,
+    )
+    config = FaceswapConfig(
+        identities=tuple(faces),
+        face_size=FLAGS.face_size,
+        face_region=FLAGS.face_region,
+        canvas_scale=FLAGS.canvas_scale,
+        width=FLAGS.width,
+        latent=FLAGS.latent,
+        skips=FLAGS.skips,
+    )
+    folder = loop.check_output(output, config.to_json(), FACESWAP_CONFIG)
+    trainer = FaceswapTrainer(strategy, config, faces)
+    return loop.run(trainer, trainer.checkpoint, folder)
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)
