@@ -428,7 +428,8 @@ def _parse_step(text: str) -> Step:
         )
     entry = MANIPULATIONS[match[1]]
     values = {parameter.name: parameter.default for parameter in entry.parameters}
-    words = [word.strip() for word in match[2].split(",")] if match[2] else []
+    words = match[2].split(",") if match[2] and match[2].strip() else []
+    given = set()
     for position, word in enumerate(words):
         name, equals, value = (part.strip() for part in word.partition("="))
         if not equals:
@@ -438,13 +439,18 @@ def _parse_step(text: str) -> Step:
                     f"Received: {len(words)}, {match[2]!r}. Accepted: "
                     f"{', '.join(values) or 'no arguments'}."
                 )
-            name, value = entry.parameters[position].name, word
+            name, value = entry.parameters[position].name, name
         parameter = next((p for p in entry.parameters if p.name == name), None)
         if parameter is None:
             raise ValueError(
                 f"{entry.name} has no argument {name!r}. "
                 f"Accepted: {', '.join(values) or 'no arguments'}."
             )
+        if name in given:
+            raise ValueError(
+                f"{name} of {entry.name} is given twice. Received: {text.strip()!r}."
+            )
+        given.add(name)
         try:
             values[name] = parameter.parse(value)
         except ValueError:

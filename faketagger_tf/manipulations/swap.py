@@ -26,7 +26,7 @@ from faketagger_tf.manipulations import geometry, photometric
 LARGE_HALF_WIDTH = 0.30
 LARGE_HALF_HEIGHT = 0.38
 LARGE_MIDDLE = 0.48
-LARGE_REGION = 0.8  # the least region that holds the `large` ellipse with no cut
+LARGE_REGION = 0.82  # the least region that holds the `large` ellipse with no cut
 FEATHER = 0.3  # share of an ellipse's radius over which its mask falls from 1 to 0
 GREY = 0.5  # what a tight crop leaves out is painted
 MASKS = ("feather", "large", "none")
