@@ -116,13 +116,17 @@ class Manipulation:
 
 _MASK = Parameter("mask", "feather", "blending mask", choices=swap.MASKS)
 _REGION = Parameter(
-    *("region", None, "side of the face region, as a fraction of the canvas"),
+    name="region",
+    default=None,
+    doc="side of the face region, as a fraction of the canvas",
     low=0.05,
     high=1.0,
     ranged=False,
 )
 _CENTRE = Parameter(
-    *("centre", 0, "1 keeps the middle, 0 a random place"),
+    name="centre",
+    default=0,
+    doc="1 keeps the middle, 0 a random place",
     high=1,
     integer=True,
     ranged=False,

@@ -204,13 +204,9 @@ def affine_coefficients(xp, angles, scales, shifts_x, shifts_y, side: int):
     cosine, sine = xp.cos(angles) / scales, xp.sin(angles) / scales
     middle = (side - 1) / 2
     x, y = middle + shifts_x, middle + shifts_y
-    return xp.stack(
-        [
-            *(cosine, sine, middle - cosine * x - sine * y),
-            *(-sine, cosine, middle + sine * x - cosine * y),
-        ],
-        axis=-1,
-    )
+    row_x = [cosine, sine, middle - cosine * x - sine * y]
+    row_y = [-sine, cosine, middle + sine * x - cosine * y]
+    return xp.stack(row_x + row_y, axis=-1)
 
 
 def elastic_flow(noise, side: int):
