@@ -42,8 +42,8 @@ bench: $(BIN)/.ready  ## speed on this machine; nothing is asserted
 	touch $@
 
 tfa-parity: .venv-tfa/.ready $(BIN)/.ready
-	.venv-tfa/bin/python -m benchmarks.tfa_parity --write=runs/tfa_reference.npz
-	$(BIN)/python -m benchmarks.tfa_parity --compare=runs/tfa_reference.npz
+	.venv-tfa/bin/python -m benchmarks.tfa_parity --write=tests/manipulations/tfa_reference.npz
+	$(BIN)/python -m benchmarks.tfa_parity --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
 	rm -rf .venv .venv-tfa runs build

@@ -2,9 +2,9 @@
 
     python -m export.tflite --tagger=runs/demo/joint --output=runs/demo/decoder.tflite
 
-Input `image` float32 `[1, S, S, 3]` in [0, 1]; output logits float32 `[1, L]`, positive
-for a 1. Built-in operations only. What a reader must know of the message code is written
-beside the file, with the suffix `.json`.
+Input `image` float32 `[1, S, S, 3]` in [0, 1]; output logits float32 `[1, L]`,
+positive for a 1. Built-in operations only. What a reader must know of the message code
+is written beside the file, with the suffix `.json`.
 """
 
 from __future__ import annotations

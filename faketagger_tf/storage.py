@@ -9,11 +9,13 @@ import tempfile
 import keras
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.manipulations import Swap
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
     build_encoder,
     build_faceswap,
+    swap_function,
 )
 
 CONFIG = "config.json"
@@ -150,3 +152,34 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
             f"The weights {str(path)!r} are damaged or do not fit the configuration "
             f"beside them: {reason}"
         ) from None
+
+
+def load_swaps(models: list[str]) -> dict[str, Swap]:
+    """Loads the face swaps that a chain may name.
+
+    Args:
+        models: each "folder", whose swaps are called "A>B", or "name=folder", whose
+            swaps are called "name:A>B".
+
+    Returns:
+        Name -> swap, for every ordered pair of each model's identities.
+
+    Raises:
+        ValueError: two models without a name, a name twice, or a bad folder.
+    """
+    swaps: dict[str, Swap] = {}
+    for model in models:
+        prefix, _, folder = model.rpartition("=")
+        config, network = load_faceswap(folder)
+        for source in config.identities:
+            for target in config.identities:
+                if source == target:
+                    continue
+                name = f"{prefix}:{source}>{target}" if prefix else f"{source}>{target}"
+                if name in swaps:
+                    raise ValueError(
+                        f"Two face-swap models offer {name!r}; give each a name of "
+                        f"its own as in --swap_model=name=folder. Received: {model!r}."
+                    )
+                swaps[name] = Swap(swap_function(network, target), config.face_size)
+    return swaps

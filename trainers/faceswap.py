@@ -17,7 +17,8 @@ from absl import flags
 
 from faketagger_tf import losses
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.data import load_identities, paired_faces_dataset
+from faketagger_tf.data import paired_faces_dataset
+from faketagger_tf.data.load import load_identities
 from faketagger_tf.manipulations import StatelessSeed, random_warp
 from faketagger_tf.models import FaceswapConfig, build_faceswap, render
 from faketagger_tf.storage import FACESWAP_CONFIG, load_weights, save_faceswap
@@ -75,9 +76,7 @@ class FaceswapTrainer:
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, optimizer=self.optimizer, step=self.step
         )
-        self._forward = tf.function(
-            self._loss_and_gradients, jit_compile=FLAGS.jit_compile or None
-        )
+        self._forward = loop.maybe_jit(self._loss_and_gradients)
 
     def dataset(self, start_step: int) -> tf.data.Dataset:
         """Returns faces `[batch, F, F, 3]` by identity, from a step on."""

@@ -6,12 +6,13 @@ FakeTagger (arXiv:2009.09869), section 3: cover and message go through the encod
 tagged photo through a manipulation, the result through the decoder; the message loss
 (weight `--lambda_message`) and the image loss (weight `--alpha_image`) are minimised
 together. What differs: every step meets every manipulation, each on its share of the
-batch, and with the scheduled strength the PSNR is set rather than learned. The face-swap
-models are frozen.
+batch, and with the scheduled strength the PSNR is set rather than learned. The
+face-swap models are frozen.
 """
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 
 import keras
@@ -21,7 +22,7 @@ from absl import flags, logging
 from faketagger_tf import losses
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import STRENGTHS, TaggerConfig
-from faketagger_tf.data import load_dataset
+from faketagger_tf.data.load import load_dataset
 from faketagger_tf.manipulations import Chain, Context, StatelessSeed, parse_chains
 from faketagger_tf.models import build_decoder, build_encoder
 from faketagger_tf.storage import CONFIG, load_swaps, load_weights, save_tagger
@@ -129,7 +130,7 @@ def config_from_flags() -> TaggerConfig:
 def split_sizes(batch: int, groups: int) -> list[int]:
     """Shares a batch out among manipulations as evenly as whole images allow."""
     edges = [batch * i // groups for i in range(groups + 1)]
-    return [b - a for a, b in zip(edges, edges[1:], strict=False)]
+    return [b - a for a, b in itertools.pairwise(edges)]
 
 
 class JointTrainer:
@@ -153,8 +154,10 @@ class JointTrainer:
                 "manipulations."
             )
         with strategy.scope():
-            self.encoder = build_encoder(config)
-            self.decoder = build_decoder(config)
+            # XLA compiles no exchange between replicas; with --jit_compile there is
+            # one replica alone.
+            self.encoder = build_encoder(config, synchronized=not FLAGS.jit_compile)
+            self.decoder = build_decoder(config, synchronized=not FLAGS.jit_compile)
             self.context = Context(
                 swaps=load_swaps(swap_models), face_region=config.face_region
             )
@@ -180,9 +183,7 @@ class JointTrainer:
             ramp_start=self.ramp_start,
             accuracy=self.accuracy,
         )
-        self._forward = tf.function(
-            self._loss_and_gradients, jit_compile=FLAGS.jit_compile or None
-        )
+        self._forward = loop.maybe_jit(self._loss_and_gradients)
         self._warned = False
 
     def train_loop_begin(self) -> None:

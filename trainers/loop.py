@@ -131,6 +131,18 @@ def check_flags(replicas: int) -> None:
         )
 
 
+def maybe_jit(function):
+    """Compiles a function with XLA if --jit_compile is set.
+
+    Only the forward and backward pass is compiled: XLA refuses the whole distributed
+    step. Without XLA the function stays plain, because a nested tf.function may not
+    hold the exchange of batch statistics.
+    """
+    if FLAGS.jit_compile:
+        return tf.function(function, jit_compile=True)
+    return function
+
+
 def make_optimizer(*, ema: float = 0.0) -> keras.optimizers.Optimizer:
     """Adam with the flags' warm-up and cosine decay.
 
@@ -238,7 +250,7 @@ def restore(checkpoint: tf.train.Checkpoint, folder: pathlib.Path):
     if manager.latest_checkpoint:
         try:
             checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = str(error).strip().splitlines()[0] if str(error) else "unreadable"
             raise ValueError(
                 f"The checkpoint {manager.latest_checkpoint!r} is damaged or belongs "

@@ -7,6 +7,8 @@ decoder needs them unclipped.
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import layers
 
@@ -14,12 +16,15 @@ from faketagger_tf.config import TaggerConfig
 from faketagger_tf.models.layers import SpaceToDepth, convolution_block
 
 
-def build_decoder(config: TaggerConfig, name: str = "decoder") -> keras.Model:
+def build_decoder(
+    config: TaggerConfig, name: str = "decoder", synchronized: bool = True
+) -> keras.Model:
     """Builds the image decoder.
 
     Args:
         config: sizes; see `TaggerConfig`.
         name: name of the model.
+        synchronized: take batch statistics over all replicas; XLA cannot.
 
     Returns:
         A functional model. Input `image` `[batch, S, S, 3]` float32 in [0, 1]; output
@@ -29,19 +34,20 @@ def build_decoder(config: TaggerConfig, name: str = "decoder") -> keras.Model:
     Example:
         >>> logits = build_decoder(TaggerConfig())(canvases)
     """
+    block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.decoder_width
     image = keras.Input((size, size, 3), name="image")
     x = layers.Rescaling(2.0, offset=-1.0, name="centre")(image)
     x = SpaceToDepth(4, name="patches")(x)
-    x = convolution_block(x, width, "level1_a")
-    x = convolution_block(x, width, "level1_b")
+    x = block(x, width, "level1_a")
+    x = block(x, width, "level1_b")
     x = layers.AveragePooling2D(2, name="level1_pool")(x)
-    x = convolution_block(x, width * 5 // 4, "level2_a")
-    x = convolution_block(x, width * 5 // 4, "level2_b")
+    x = block(x, width * 5 // 4, "level2_a")
+    x = block(x, width * 5 // 4, "level2_b")
     x = layers.AveragePooling2D(2, name="level2_pool")(x)
-    x = convolution_block(x, width * 7 // 4, "level3_a")
-    x = convolution_block(x, width * 7 // 4, "level3_b")
-    x = convolution_block(x, width // 2, "level3_c")
+    x = block(x, width * 7 // 4, "level3_a")
+    x = block(x, width * 7 // 4, "level3_b")
+    x = block(x, width // 2, "level3_c")
     # Flattened, not averaged: where a bit lies in the canvas is part of the message.
     x = layers.Flatten(name="flatten")(x)
     logits = layers.Dense(config.message_bits, dtype="float32", name="logits")(x)

@@ -7,6 +7,8 @@ residual can be scaled to an exact PSNR instead of being held down by an image l
 
 from __future__ import annotations
 
+import functools
+
 import keras
 from keras import layers, ops
 
@@ -74,12 +76,15 @@ class TextureMask(layers.Layer):
         return {**super().get_config(), "amount": self.amount}
 
 
-def build_encoder(config: TaggerConfig, name: str = "encoder") -> keras.Model:
+def build_encoder(
+    config: TaggerConfig, name: str = "encoder", synchronized: bool = True
+) -> keras.Model:
     """Builds the image encoder.
 
     Args:
         config: sizes and strength; see `TaggerConfig`.
         name: name of the model.
+        synchronized: take batch statistics over all replicas; XLA cannot.
 
     Returns:
         A functional model. Inputs, by name: `cover` `[batch, S, S, 3]` float32 in
@@ -92,6 +97,7 @@ def build_encoder(config: TaggerConfig, name: str = "encoder") -> keras.Model:
         ...                                      payload_bits=8, crc_bits=3))
         >>> residual = encoder({"cover": cover, "message": bits, "psnr": psnr})
     """
+    block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.encoder_width
     cover = keras.Input((size, size, 3), name="cover")
     message = keras.Input((config.message_bits,), name="message")
@@ -104,26 +110,26 @@ def build_encoder(config: TaggerConfig, name: str = "encoder") -> keras.Model:
 
     x = layers.Rescaling(2.0, offset=-1.0, name="centre")(cover)
     x = SpaceToDepth(4, name="patches")(x)
-    x = convolution_block(x, width, "down1_a")
-    skip1 = convolution_block(x, width, "down1_b")
+    x = block(x, width, "down1_a")
+    skip1 = block(x, width, "down1_b")
     x = layers.AveragePooling2D(2, name="down1_pool")(skip1)
-    x = convolution_block(x, 2 * width, "down2_a")
-    skip2 = convolution_block(x, 2 * width, "down2_b")
+    x = block(x, 2 * width, "down2_a")
+    skip2 = block(x, 2 * width, "down2_b")
     x = layers.AveragePooling2D(2, name="down2_pool")(skip2)
-    x = convolution_block(x, 4 * width, "bottom_a")
+    x = block(x, 4 * width, "bottom_a")
     x = layers.Concatenate(name="bottom_message")([x, plane])
-    x = convolution_block(x, 4 * width, "bottom_b")
+    x = block(x, 4 * width, "bottom_b")
 
     x = layers.UpSampling2D(2, interpolation="bilinear", name="up2")(x)
     plane = layers.UpSampling2D(2, interpolation="bilinear", name="up2_plane")(plane)
     x = layers.Concatenate(name="up2_message")([x, skip2, plane])
-    x = convolution_block(x, 2 * width, "up2_a")
-    x = convolution_block(x, 2 * width, "up2_b")
+    x = block(x, 2 * width, "up2_a")
+    x = block(x, 2 * width, "up2_b")
     x = layers.UpSampling2D(2, interpolation="bilinear", name="up1")(x)
     plane = layers.UpSampling2D(2, interpolation="bilinear", name="up1_plane")(plane)
     x = layers.Concatenate(name="up1_message")([x, skip1, plane])
-    x = convolution_block(x, width, "up1_a")
-    x = convolution_block(x, width, "up1_b")
+    x = block(x, width, "up1_a")
+    x = block(x, width, "up1_b")
     x = layers.Conv2D(48, 3, padding="same", dtype="float32", name="head")(x)
     x = DepthToSpace(4, dtype="float32", name="residual_pixels")(x)
 

@@ -66,14 +66,21 @@ class DepthToSpace(layers.Layer):
         return {**super().get_config(), "block": self.block}
 
 
-def convolution_block(x, filters: int, name: str):
-    """3x3 convolution, batch normalisation over all replicas, ReLU."""
+def convolution_block(x, filters: int, name: str, synchronized: bool = True):
+    """3x3 convolution, batch normalisation, ReLU.
+
+    Args:
+        x: features `[batch, height, width, channels]`.
+        filters: output channels.
+        name: prefix of the layers' names.
+        synchronized: whether batch statistics are taken over all replicas.
+    """
     x = layers.Conv2D(
         filters, 3, padding="same", use_bias=False, name=f"{name}_convolution"
     )(x)
     # Statistics of one replica would drift apart and only replica 0's are saved. The
     # option exists on the TensorFlow backend alone.
-    synchronized = keras.backend.backend() == "tensorflow"
+    synchronized = synchronized and keras.backend.backend() == "tensorflow"
     x = layers.BatchNormalization(
         momentum=0.98, synchronized=synchronized, name=f"{name}_normalization"
     )(x)

@@ -100,7 +100,7 @@ def test_faceswap_shares_its_encoder(skips):
     assert sorted(outputs) == ["A", "B"]
     assert np.abs(np.asarray(outputs["A"]) - np.asarray(outputs["B"])).max() > 1e-4
     np.testing.assert_allclose(render(model, "B", faces), outputs["B"], atol=1e-6)
-    assert 0 <= np.min(outputs["A"]) and np.max(outputs["A"]) <= 1
+    assert np.min(outputs["A"]) >= 0 and np.max(outputs["A"]) <= 1
 
 
 def test_classic_faceswap_has_the_classic_widths():

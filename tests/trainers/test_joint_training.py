@@ -1,0 +1,277 @@
+"""The joint trainer: replicas agree, resuming is exact, mistakes are named."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+from absl.testing import flagsaver
+
+from faketagger_tf.config import TaggerConfig
+from faketagger_tf.data import canvas_dataset
+from faketagger_tf.manipulations import parse_chains
+from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.storage import load_tagger, save_faceswap
+from trainers import joint, loop
+
+ROOT = pathlib.Path(__file__).parents[2]
+TINY = [
+    "--image_size=32",
+    "--message_bits=8",
+    "--payload_bits=4",
+    "--crc_bits=0",
+    "--encoder_width=8",
+    "--decoder_width=8",
+    "--batch_size=8",
+    "--psnr_start=15",
+    "--psnr=30",
+    "--log_every=2",
+    "--save_every=2",
+    "--panel_every=1000",
+    "--face_region=1.0",
+]
+CONFIG = TaggerConfig(
+    image_size=32,
+    message_bits=8,
+    payload_bits=4,
+    crc_bits=0,
+    encoder_width=8,
+    decoder_width=8,
+    psnr=30.0,
+    face_region=1.0,
+)
+
+if "psnr_ramp" not in flags.FLAGS:
+    joint.define_flags()
+
+
+@pytest.fixture(scope="module")
+def canvases():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 4, 4, 3)).astype(np.uint8)
+    return np.kron(coarse, np.ones((1, 8, 8, 1), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def swap_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swap")
+    config = FaceswapConfig(face_size=32, face_region=1.0, width=4, latent=16)
+    save_faceswap(folder, config, build_faceswap(config))
+    return str(folder)
+
+
+@pytest.fixture
+def tiny_flags():
+    with flagsaver.flagsaver():
+        flags.FLAGS(["joint", *TINY])
+        yield flags.FLAGS
+
+
+def make_trainer(canvases, specs, swap_models=(), replicas=1):
+    keras.utils.set_random_seed(3)
+
+    def dataset(start):
+        return canvas_dataset(
+            canvases,
+            32,
+            8,
+            training=True,
+            seed=5,
+            message_bits=8,
+            skip_batches=start,
+        )
+
+    return joint.JointTrainer(
+        loop.make_strategy(replicas),
+        CONFIG,
+        parse_chains(specs),
+        list(swap_models),
+        dataset,
+    )
+
+
+def weights(trainer):
+    return [np.asarray(v) for v in trainer.encoder.weights + trainer.decoder.weights]
+
+
+def first_steps(trainer, steps=1):
+    data = trainer.strategy.experimental_distribute_dataset(trainer.dataset(0))
+    iterator = iter(data)
+    trainer.train_loop_begin()
+    for _ in range(steps):
+        trainer.train_step(iterator)
+    return weights(trainer)
+
+
+def test_two_replicas_equal_one(tiny_flags, canvases, swap_folder):
+    assert len(tf.config.list_logical_devices("CPU")) == 2
+    # One chain without randomness, so that an image's place in the batch is no matter.
+    one = first_steps(make_trainer(canvases, ["jpeg(75)"], replicas=1))
+    two = first_steps(make_trainer(canvases, ["jpeg(75)"], replicas=2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_face_swap_stays_frozen_and_passes_gradients(tiny_flags, canvases, swap_folder):
+    specs = ["faceswap(A>B, mask=none, colour=0)"]
+    trainer = make_trainer(canvases, specs, [swap_folder])
+    before = weights(trainer)
+    swap = trainer.context.swaps["A>B"].function
+    faces = canvases[:2] / np.float32(255)
+    swapped = np.asarray(swap(faces))
+    after = first_steps(trainer)
+    np.testing.assert_array_equal(swap(faces), swapped)
+    # All that the encoder learns here has come through the face swap.
+    encoder = len(trainer.encoder.weights)
+    moved = [
+        np.abs(a - b).max()
+        for a, b in zip(before[:encoder], after[:encoder], strict=True)
+    ]
+    assert np.mean(np.array(moved) > 0) > 0.9
+
+
+def run_loop(canvases, folder, steps, interrupt_at=None):
+    flags.FLAGS.steps = 6
+    trainer = make_trainer(canvases, ["identity", "noise(0.05)", "jpeg(35..90)"])
+    if interrupt_at:
+        step = trainer.train_step
+
+        def interrupted(iterator):
+            terms = step(iterator)
+            if int(trainer.step.numpy()) + 1 == interrupt_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return terms
+
+        trainer.train_step = interrupted
+    code = loop.run(trainer, trainer.checkpoint, pathlib.Path(folder))
+    return code, weights(trainer)
+
+
+def test_resumed_run_equals_uninterrupted_run(tiny_flags, canvases, tmp_path):
+    code, whole = run_loop(canvases, tmp_path / "whole", 6)
+    assert code == 0
+    code, _ = run_loop(canvases, tmp_path / "cut", 6, interrupt_at=3)
+    assert code == 128 + signal.SIGTERM
+    assert not (tmp_path / "cut" / "encoder.weights.h5").exists()
+    code, resumed = run_loop(canvases, tmp_path / "cut", 6)
+    assert code == 0
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # What was saved is what was trained.
+    (tmp_path / "cut" / "config.json").write_text(CONFIG.to_json())
+    _, encoder, _ = load_tagger(tmp_path / "cut")
+    np.testing.assert_array_equal(encoder.get_weights()[0], resumed[0])
+
+
+def test_truncated_checkpoint_is_named(tiny_flags, canvases, tmp_path):
+    run_loop(canvases, tmp_path, 6)
+    data = next((tmp_path / "checkpoints").glob("ckpt-6.data*"))
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="ckpt-6' is damaged"):
+        run_loop(canvases, tmp_path, 6)
+
+
+def test_non_finite_loss_stops_with_step_and_term(tiny_flags, canvases, tmp_path):
+    trainer = make_trainer(canvases, ["identity"])
+    trainer.decoder.layers[-1].bias.assign(np.full(8, np.nan))
+    with pytest.raises(ValueError, match=r"Step 1 .*message_loss=nan"):
+        loop.run(trainer, trainer.checkpoint, tmp_path)
+
+
+def test_psnr_schedule_waits_for_the_bits(tiny_flags, canvases):
+    flags.FLAGS.psnr_ramp = 10
+    trainer = make_trainer(canvases, ["identity"])
+    assert trainer.scheduled_psnr(100) == 15.0
+    for step in range(60):
+        trainer._follow_accuracy(step, 1.0)
+        if trainer.ramp_start.numpy() >= 0:
+            break
+    begun = int(trainer.ramp_start.numpy())
+    assert 10 < begun < 60
+    assert trainer.scheduled_psnr(begun) == 15.0
+    assert trainer.scheduled_psnr(begun + 5) == pytest.approx(22.5)
+    assert trainer.scheduled_psnr(begun + 50) == 30.0
+
+
+def test_failed_bootstrap_is_reported(tiny_flags, canvases, caplog):
+    trainer = make_trainer(canvases, ["identity"])
+    flags.FLAGS.bootstrap_steps = 1
+    trainer.step.assign(2)
+    first_steps(trainer)
+    with caplog.at_level("ERROR"):
+        trainer.train_loop_end()
+    assert "Failed bootstrap" in caplog.text and "--psnr_start" in caplog.text
+
+
+def test_too_small_a_batch_is_named(tiny_flags, canvases):
+    with pytest.raises(ValueError, match="8 images a replica for 9"):
+        make_trainer(canvases, ["identity"] * 9)
+
+
+def test_unknown_swap_is_named(tiny_flags, canvases, swap_folder):
+    trainer = make_trainer(canvases, ["faceswap(A>C)"], [swap_folder])
+    with pytest.raises(ValueError, match=r"A>C.*A>B"):
+        first_steps(trainer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--output must be given"),
+        (["--output=OUT", "--data=EMPTY"], "at least one"),
+        (["--output=OUT", "--data=/absent"], "does not exist"),
+        (["--output=OUT", "--psnr_start=50", "--psnr=40"], "--psnr_start.*50.*40"),
+        (["--output=OUT", "--replicas=64"], "--replicas must be at most.*64"),
+        (["--output=OUT", "--payload_bits=99"], "payload_bits.*99"),
+        (["--output=OUT", "--manipulation=jepg(50)"], "jepg"),
+        (["--output=FILE/run", "--steps=1"], "Cannot write.*FILE"),
+        (["--output=OUT", "--warmup_steps=9", "--steps=5"], "--warmup_steps.*9 and 5"),
+    ],
+)
+def test_user_mistakes_give_one_sentence(
+    tiny_flags, tmp_path, capsys, arguments, message
+):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "FILE").write_text("")
+    arguments = [
+        a.replace("OUT", str(tmp_path / "run"))
+        .replace("EMPTY", str(tmp_path / "empty"))
+        .replace("FILE", str(tmp_path / "FILE"))
+        for a in arguments
+    ]
+    flags.FLAGS(["joint", *TINY, *arguments])
+    with pytest.raises(ValueError, match=message):
+        joint.main(["joint"])
+
+
+def test_jit_compile_needs_one_replica(tiny_flags):
+    flags.FLAGS(["joint", *TINY, "--jit_compile"])
+    with pytest.raises(ValueError, match=r"--jit_compile needs one replica.*2"):
+        loop.check_flags(2)
+
+
+def test_another_configuration_in_the_output_is_refused(tiny_flags, tmp_path):
+    loop.check_output(str(tmp_path), CONFIG.to_json(), "config.json")
+    loop.check_output(str(tmp_path), CONFIG.to_json(), "config.json")
+    with pytest.raises(ValueError, match=r"another config\.json"):
+        loop.check_output(str(tmp_path), TaggerConfig().to_json(), "config.json")
+
+
+def test_command_line_prints_one_line_and_exits_2(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "trainers.joint", "--data=/absent", "--output=x"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "Error: The folder of photos does not exist" in result.stderr
