@@ -142,6 +142,8 @@ def evaluate(
         "images": len(covers),
         "manipulations": {},
     }
+    # A face that is pasted in comes from a photo without a tag.
+    donors = np.roll(covers, 1, axis=0)
     manipulated = {}
     for chain in chains:
         spec = str(chain)
@@ -149,7 +151,11 @@ def evaluate(
         stream = np.random.default_rng([seed, zlib.crc32(spec.encode())])
         images = np.concatenate(
             [
-                chain.apply_real(tagged[i : i + BATCH], stream, context)
+                chain.apply_real(
+                    tagged[i : i + BATCH],
+                    stream,
+                    dataclasses.replace(context, donors=donors[i : i + BATCH]),
+                )
                 for i in range(0, len(tagged), BATCH)
             ]
         )

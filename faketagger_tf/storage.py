@@ -181,5 +181,7 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
                         f"Two face-swap models offer {name!r}; give each a name of "
                         f"its own as in --swap_model=name=folder. Received: {model!r}."
                     )
-                swaps[name] = Swap(swap_function(network, target), config.face_size)
+                swaps[name] = Swap(
+                    swap_function(network, target), config.face_size, config.face_region
+                )
     return swaps

@@ -12,6 +12,7 @@ face-swap models are frozen.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import pathlib
 
@@ -271,14 +272,18 @@ class JointTrainer:
             inputs["psnr"] = tf.fill([tf.shape(cover)[0], 1], psnr)
         return self.encoder(inputs, training=training)
 
-    def manipulate(self, tagged, seed: StatelessSeed):
+    def manipulate(self, cover, tagged, seed: StatelessSeed):
         """Applies each chain to its share of a replica's batch."""
         sizes = split_sizes(self.per_replica, len(self.chains))
-        parts = tf.split(tagged, sizes)
+        # A face that is pasted in comes from a photo without a tag.
+        donors = tf.roll(cover, 1, axis=0)
+        parts = zip(
+            self.chains, tf.split(tagged, sizes), tf.split(donors, sizes), strict=True
+        )
         return tf.concat(
             [
-                chain.apply(part, seed, self.context)
-                for chain, part in zip(self.chains, parts, strict=True)
+                chain.apply(part, seed, dataclasses.replace(self.context, donors=faces))
+                for chain, part, faces in parts
             ],
             axis=0,
         )
@@ -292,7 +297,7 @@ class JointTrainer:
         with tf.GradientTape() as tape:
             residual = self.residual(cover, message, psnr, training=True)
             tagged = cover + residual
-            received = self.manipulate(tagged, StatelessSeed(seed))
+            received = self.manipulate(cover, tagged, StatelessSeed(seed))
             logits = self.decoder(received, training=True)
             image = losses.image_loss(residual)
             terms = {

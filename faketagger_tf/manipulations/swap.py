@@ -41,10 +41,13 @@ class Swap:
     Attributes:
         function: differentiable, float32 [B, size, size, 3] in [0, 1] -> the same.
         size: side of the faces it takes, in pixels.
+        region: side of the face region it was trained on, as a fraction of the
+            canvas; None leaves it to the context.
     """
 
     function: Callable
     size: int = 64
+    region: float | None = None
 
     def __call__(self, faces):
         return self.function(faces)
@@ -178,49 +181,53 @@ def _swaps(context: Context, name: str):
     return [context.swaps[name]]
 
 
-def _swapped(faces, context: Context, name: str):
-    """float [B, F, F, 3] -> the same, image i by swap i modulo the number of swaps."""
+def _each_swap(images, context: Context, name: str, change):
+    """Runs `change(part, swap, context)`, image i by swap i modulo the number of swaps.
+
+    The context that is handed on has the face region that the swap was trained on.
+
+    Returns:
+        The changed parts and the order that puts their images back in place.
+    """
     swaps = _swaps(context, name)
-    batch, length = faces.shape[:2]
     parts, order = [], []
-    for first, swap in enumerate(swaps[:batch]):
-        part = geometry.resize_to(faces[first :: len(swaps)], swap.size)
-        parts.append(geometry.resize_to(swap(part), length))
-        order.extend(range(first, batch, len(swaps)))
-    if len(parts) == 1:
-        return parts[0]
-    return ops.take(ops.concatenate(parts, axis=0), np.argsort(order), axis=0)
-
-
-def _swapped_real(faces, context: Context, name: str) -> np.ndarray:
-    """uint8 [B, F, F, 3] -> float32 in [0, 255]; the swap's output is a float image."""
-    swaps = _swaps(context, name)
-    swapped = np.empty(faces.shape, np.float32)
-    for first, swap in enumerate(swaps[: len(faces)]):
-        part = geometry.resize_to_real(faces[first :: len(swaps)], swap.size)
-        part = ops.convert_to_numpy(swap(part.astype(np.float32) / 255))
-        part = geometry.resize_to_real(part.astype(np.float32), faces.shape[1])
-        swapped[first :: len(swaps)] = 255 * part
-    return swapped
+    for first, swap in enumerate(swaps[: images.shape[0]]):
+        region = getattr(swap, "region", None) or context.face_region
+        own = dataclasses.replace(context, face_region=region)
+        parts.append(change(images[first :: len(swaps)], swap, own))
+        order.extend(range(first, images.shape[0], len(swaps)))
+    return parts, np.argsort(order)
 
 
 def faceswap(images, seed, context, swap, mask, region, colour):
-    def function(face, weights, start, length):
-        swapped = _swapped(face, context, swap)
-        return match_colour(ops, swapped, face, weights) if colour else swapped
+    def change(part, swap, context):
+        def function(face, weights, start, length):
+            swapped = swap(geometry.resize_to(face, swap.size))
+            swapped = geometry.resize_to(swapped, length)
+            return match_colour(ops, swapped, face, weights) if colour else swapped
 
-    return _change(function, images, context, mask, region)
+        return _change(function, part, context, mask, region)
+
+    parts, order = _each_swap(images, context, swap, change)
+    if len(parts) == 1:
+        return parts[0]
+    return ops.take(ops.concatenate(parts, axis=0), order, axis=0)
 
 
 def faceswap_real(images, rng, context, swap, mask, region, colour):
-    def function(face, weights, start, length):
-        swapped = _swapped_real(face, context, swap)
-        if colour:
-            swapped = match_colour(np, swapped / 255, face / np.float32(255), weights)
-            swapped = 255 * swapped
-        return swapped
+    def change(part, swap, context):
+        def function(face, weights, start, length):
+            small = geometry.resize_to_real(face, swap.size).astype(np.float32) / 255
+            swapped = ops.convert_to_numpy(swap(small)).astype(np.float32)
+            swapped = geometry.resize_to_real(swapped, length)
+            if colour:
+                swapped = match_colour(np, swapped, face / np.float32(255), weights)
+            return 255 * swapped
 
-    return _change_real(function, images, context, mask, region)
+        return _change_real(function, part, context, mask, region)
+
+    parts, order = _each_swap(images, context, swap, change)
+    return np.concatenate(parts)[order]
 
 
 def autoencode(images, seed, context, swap):

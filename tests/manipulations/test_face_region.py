@@ -164,3 +164,16 @@ def test_errors_name_what_there_is(images, photos):
         Context(swaps={"A>B": lambda faces: faces})
     with pytest.raises(ValueError, match="face_region must be in"):
         Context(face_region=1.5)
+
+
+def test_a_swap_brings_its_own_region():
+    swaps = {
+        "small:A>B": Swap(lambda faces: 1.0 - faces, 16, region=0.25),
+        "wide:A>B": Swap(lambda faces: 1.0 - faces, 16, region=0.75),
+    }
+    images = np.zeros([2, 64, 64, 3], np.uint8)
+    chain = parse_chain("faceswap(*, mask=none, colour=0)")
+    changed = chain.apply_real(images, np.random.default_rng(0), Context(swaps))
+    assert [int((image > 0).all(axis=-1).sum()) for image in changed] == [16**2, 48**2]
+    floats = chain.apply(images / np.float32(255), StatelessSeed(0), Context(swaps))
+    np.testing.assert_array_equal(np.asarray(floats) > 0.5, changed > 127)

@@ -265,7 +265,7 @@ def test_another_configuration_in_the_output_is_refused(tiny_flags, tmp_path):
 
 def test_command_line_prints_one_line_and_exits_2(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "trainers.joint", "--data=/absent", "--output=x"],
+        [sys.executable, "-m", "trainers.joint", "--data=/absent", f"--output={tmp_path}"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
