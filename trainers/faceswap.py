@@ -133,7 +133,7 @@ class FaceswapTrainer:
         loop.apply_gradients(self.optimizer, gradients, variables, FLAGS.clip_norm)
         return terms
 
-    def panel(self) -> dict[str, tf.Tensor]:
+    def panel(self) -> tf.Tensor:
         """Returns a picture: each row a face, itself restored, and every swap."""
         rows = []
         batch = next(iter(self.dataset(0)))
@@ -144,12 +144,11 @@ class FaceswapTrainer:
             rows.append(tf.concat([tf.cast(x, tf.float32) for x in row], axis=2))
         grid = tf.concat(rows, axis=0)
         picture = tf.concat(tf.unstack(grid), axis=0)
-        return {"faces": tf.clip_by_value(picture, 0.0, 1.0)}
+        return tf.clip_by_value(picture, 0.0, 1.0)
 
     def save(self, folder: pathlib.Path) -> None:
-        """Writes the configuration and weights, and the panel as a PNG."""
+        """Writes the configuration and weights."""
         save_faceswap(folder, self.config, self.model)
-        loop.save_panels(self.panel(), folder)
 
 
 def main(argv: list[str]) -> int:

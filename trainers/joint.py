@@ -324,7 +324,7 @@ class JointTrainer:
             terms[f"bits {self.chains[i]}"] = tf.reduce_mean(part) / replicas
         return terms, gradients
 
-    def panel(self) -> dict[str, tf.Tensor]:
+    def panel(self) -> tf.Tensor:
         """Returns a picture: cover | tagged | residual x10 | each manipulation."""
         batch = next(iter(self.dataset(0)))
         cover, message = batch["cover"][:4], batch["message"][:4]
@@ -336,8 +336,7 @@ class JointTrainer:
             c.apply(tagged, StatelessSeed(0), self.context) for c in self.chains
         ]
         grid = tf.concat([tf.cast(c, tf.float32) for c in columns], axis=2)
-        picture = tf.concat(tf.unstack(tf.clip_by_value(grid, 0.0, 1.0)), axis=0)
-        return {"cover_tagged_residual_manipulations": picture}
+        return tf.concat(tf.unstack(tf.clip_by_value(grid, 0.0, 1.0)), axis=0)
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes configuration and weights (their moving average, if there is one)."""
@@ -346,7 +345,6 @@ class JointTrainer:
             inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
             inner.finalize_variable_values(self.variables)
         save_tagger(folder, self.config, self.encoder, self.decoder)
-        loop.save_panels(self.panel(), folder)
         if FLAGS.ema:
             for variable, value in zip(self.variables, raw, strict=True):
                 variable.assign(value)

@@ -305,17 +305,19 @@ def run(trainer, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
                 trainer.train_loop_begin()
             if step % FLAGS.panel_every == 0 or step == last:
                 with writer.as_default(step=step):
-                    for name, image in trainer.panel().items():
-                        tf.summary.image(name, image[None])
+                    image = trainer.panel()
+                    tf.summary.image("panel", image[None])
+                    write_image(folder / "panel.png", to_uint8(image))
             if step % FLAGS.save_every == 0 and step < last:
                 manager.save(step)
+                trainer.save(folder)
     manager.save(step)
+    trainer.save(folder)
     writer.close()
     if interruption.received:
         name = signal.Signals(interruption.received).name
         logging.info("%s: saved step %d; the same command resumes it.", name, step)
         return 128 + interruption.received
-    trainer.save(folder)
     logging.info("Finished %s in %s.", folder, _clock(time.monotonic() - started))
     return 0
 
@@ -326,13 +328,6 @@ def window_means(window: list[dict]) -> dict[str, float]:
         name: sum(float(terms[name]) for terms in window) / len(window)
         for name in window[0]
     }
-
-
-def save_panels(panels: dict[str, tf.Tensor], folder: pathlib.Path) -> None:
-    """Writes a trainer's pictures as PNG files beside its weights."""
-    for name, image in panels.items():
-        stem = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-        write_image(folder / f"{stem}.png", to_uint8(image))
 
 
 def _saved_step(manager: tf.train.CheckpointManager) -> str:
