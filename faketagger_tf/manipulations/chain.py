@@ -133,9 +133,7 @@ _CENTRE = Parameter(
 )
 _QUALITY = Parameter("quality", 75, "the codec's quality", 1, 100, integer=True)
 _PIXELS = Parameter("pixels", 32, "side it is reduced to", 2, 1024, integer=True)
-_SWAP = Parameter(
-    "swap", "*", "name of a face swap, * for all of them in turn", text=True
-)
+_SWAP = Parameter("swap", "*", "name of a face swap, * for any of them", text=True)
 
 
 def _colour(default: int) -> Parameter:

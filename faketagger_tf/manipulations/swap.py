@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations import geometry, photometric
+from faketagger_tf.manipulations.random import uniform
 
 # The `large` mask, in fractions of the canvas's side: the canvas is 1.9 face boxes
 # wide, so this ellipse is 1.14 boxes wide and 1.44 high, and its middle sits a little
@@ -181,42 +182,43 @@ def _swaps(context: Context, name: str):
     return [context.swaps[name]]
 
 
-def _each_swap(images, context: Context, name: str, change):
-    """Runs `change(part, swap, context)`, image i by swap i modulo the number of swaps.
-
-    The context that is handed on has the face region that the swap was trained on.
-
-    Returns:
-        The changed parts and the order that puts their images back in place.
-    """
-    swaps = _swaps(context, name)
-    parts, order = [], []
-    for first, swap in enumerate(swaps[: images.shape[0]]):
-        region = getattr(swap, "region", None) or context.face_region
-        own = dataclasses.replace(context, face_region=region)
-        parts.append(change(images[first :: len(swaps)], swap, own))
-        order.extend(range(first, images.shape[0], len(swaps)))
-    return parts, np.argsort(order)
+def _own_context(context: Context, swap) -> Context:
+    """The context with the face region that the swap was trained on."""
+    region = getattr(swap, "region", None) or context.face_region
+    return dataclasses.replace(context, face_region=region)
 
 
 def faceswap(images, seed, context, swap, mask, region, colour):
-    def change(part, swap, context):
+    """Differentiable; `*` draws one of the swaps for the whole batch.
+
+    One branch of the graph runs per step, so that a pool of many swaps costs no more
+    time than one.
+    """
+
+    def branch(swap):
         def function(face, weights, start, length):
             swapped = swap(geometry.resize_to(face, swap.size))
             swapped = geometry.resize_to(swapped, length)
             return match_colour(ops, swapped, face, weights) if colour else swapped
 
-        return _change(function, part, context, mask, region)
+        own = _own_context(context, swap)
+        return lambda images: _change(function, images, own, mask, region)
 
-    parts, order = _each_swap(images, context, swap, change)
-    if len(parts) == 1:
-        return parts[0]
-    return ops.take(ops.concatenate(parts, axis=0), order, axis=0)
+    branches = [branch(swap) for swap in _swaps(context, swap)]
+    if len(branches) == 1:
+        return branches[0](images)
+    index = ops.floor(uniform(seed, (), 0.0, float(len(branches))))
+    index = ops.cast(ops.minimum(index, len(branches) - 1.0), "int32")
+    return ops.switch(index, branches, images)
 
 
 def faceswap_real(images, rng, context, swap, mask, region, colour):
-    def change(part, swap, context):
-        def function(face, weights, start, length):
+    """On uint8; `*` gives image i swap i modulo their number."""
+    swaps = _swaps(context, swap)
+    changed = np.empty_like(images)
+    for first, swap in enumerate(swaps[: len(images)]):
+
+        def function(face, weights, start, length, swap=swap):
             small = geometry.resize_to_real(face, swap.size).astype(np.float32) / 255
             swapped = ops.convert_to_numpy(swap(small)).astype(np.float32)
             swapped = geometry.resize_to_real(swapped, length)
@@ -224,10 +226,11 @@ def faceswap_real(images, rng, context, swap, mask, region, colour):
                 swapped = match_colour(np, swapped, face / np.float32(255), weights)
             return 255 * swapped
 
-        return _change_real(function, part, context, mask, region)
-
-    parts, order = _each_swap(images, context, swap, change)
-    return np.concatenate(parts)[order]
+        every = slice(first, None, len(swaps))
+        changed[every] = _change_real(
+            function, images[every], _own_context(context, swap), mask, region
+        )
+    return changed
 
 
 def autoencode(images, seed, context, swap):

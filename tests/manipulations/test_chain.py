@@ -135,7 +135,7 @@ AGREE = {
     "blur(0.7)": 0.4,
     "blur(2.5)": 0.4,
     "faceswap(A>B)": 0.3,
-    "faceswap(*,mask=large)": 0.4,
+    "faceswap(A>B,mask=large)": 0.4,
     "faceswap(m:B>A,mask=none,region=1,colour=0)": 0.4,
     "autoencode(A>B)": 0.5,
     "facepaste(large)": 0.2,

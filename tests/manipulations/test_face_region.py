@@ -98,14 +98,19 @@ def test_star_deals_the_batch_out_to_all_swaps(images, photos):
             "white": Swap(lambda faces: 0 * faces + 1, 16),
         }
     )
-    spec = "faceswap(*,mask=none,colour=0)"
-    for output in both(spec, images, photos, context):
-        middle = output[:, 20:44, 20:44].mean(axis=(1, 2, 3))
-        np.testing.assert_allclose(middle, [0, 255, 0], atol=1e-3)
-        np.testing.assert_allclose(output[:, :8], photos[:, :8], atol=1e-3)
-    # A batch smaller than the number of swaps is served by the first ones.
-    (only, _) = both(spec, images[:1], photos[:1], context)
-    np.testing.assert_allclose(only[:, 20:44, 20:44], 0, atol=1e-3)
+    chain = parse_chain("faceswap(*,mask=none,colour=0)")
+    real = chain.apply_real(photos, np.random.default_rng(0), context)
+    middle = real[:, 20:44, 20:44].mean(axis=(1, 2, 3))
+    np.testing.assert_array_equal(middle, [0, 255, 0])
+    np.testing.assert_array_equal(real[:, :8], photos[:, :8])
+    # In training one swap, drawn by the seed, serves the whole batch.
+    drawn = set()
+    for seed in range(20):
+        ours = np.asarray(chain.apply(images, StatelessSeed(seed), context))
+        middle = ours[:, 20:44, 20:44].mean(axis=(1, 2, 3))
+        assert np.ptp(middle) < 1e-6
+        drawn.add(int(middle[0]))
+    assert drawn == {0, 1}
 
 
 def test_colour_matching_restores_mean_and_deviation(images):
@@ -175,5 +180,13 @@ def test_a_swap_brings_its_own_region():
     chain = parse_chain("faceswap(*, mask=none, colour=0)")
     changed = chain.apply_real(images, np.random.default_rng(0), Context(swaps))
     assert [int((image > 0).all(axis=-1).sum()) for image in changed] == [16**2, 48**2]
-    floats = chain.apply(images / np.float32(255), StatelessSeed(0), Context(swaps))
-    np.testing.assert_array_equal(np.asarray(floats) > 0.5, changed > 127)
+    floats = [
+        chain.apply(images / np.float32(255), StatelessSeed(seed), Context(swaps))
+        for seed in range(20)
+    ]
+    # One swap for the whole batch, drawn anew with every seed.
+    counts = {
+        tuple(int((np.asarray(x) > 0.5).all(axis=-1).sum()) for x in image)
+        for image in floats
+    }
+    assert counts == {(16**2, 16**2), (48**2, 48**2)}
