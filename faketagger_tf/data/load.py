@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from faketagger_tf.data import pipeline
+from faketagger_tf.data.drawn import default_identities, draw_canvases
 from faketagger_tf.data.photos import (
     SPLITS,
     find_photos,
@@ -141,19 +142,16 @@ def load_dataset(
 def _draw_split(
     split: str, size: int, canvas_scale: float, margin: float
 ) -> tuple[np.ndarray, list[str]]:
-    from faketagger_tf.data.drawn import draw_canvases, identity_from_seed
-
     canvases, names = [], []
-    for number, name in enumerate("AB"):
-        canvases.append(
-            draw_canvases(
-                identity_from_seed(number),
-                DRAWN_COUNTS[split],
-                # A stream of its own for every split and identity.
-                seed=1000 * (SPLITS.index(split) + 1) + number,
-                image_size=size,
-                canvas_scale=canvas_scale * (1 + margin),
-            )
+    for number, (name, identity) in enumerate(default_identities(2).items()):
+        drawn = draw_canvases(
+            identity,
+            DRAWN_COUNTS[split],
+            # A stream of its own for every split and identity.
+            seed=1000 * (SPLITS.index(split) + 1) + number,
+            image_size=size,
+            canvas_scale=canvas_scale * (1 + margin),
         )
-        names += [name] * DRAWN_COUNTS[split]
+        canvases.append(drawn)
+        names += [name] * len(drawn)
     return np.concatenate(canvases), names
