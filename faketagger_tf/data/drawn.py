@@ -110,8 +110,8 @@ class Identity:
 # The two identities of the demo, as unlike each other as the drawing allows.
 DEFAULT_IDENTITIES = (
     Identity(
-        skin=0.10,
-        redness=0.6,
+        skin=0.17,
+        redness=0.7,
         age=0.25,
         freckles=0.5,
         face_width=0.76,
@@ -247,7 +247,7 @@ def _draw_scene(rng: np.random.Generator) -> _Scene:
         yaw=float(np.clip(rng.normal(0, 0.22), -0.45, 0.45)),
         pitch=float(np.clip(rng.normal(0, 0.10), -0.22, 0.22)),
         roll=float(np.clip(rng.normal(0, 0.07), -0.2, 0.2)),
-        smile=rng.uniform(-0.25, 1.0),
+        smile=rng.uniform(-0.1, 1.0),
         mouth_open=rng.uniform(0.15, 1.0) if open_mouth else 0.0,
         brow_raise=rng.uniform(-0.5, 1.0),
         blink=rng.uniform(0.6, 1.0) if rng.uniform() < 0.06 else rng.uniform(0, 0.3),
@@ -347,8 +347,9 @@ def _noises() -> dict[str, np.ndarray]:
     def bank(*blurs):
         total = np.zeros([512, 512], np.float32)
         for across, down, weight in blurs:
-            noise = rng.standard_normal([576, 576]).astype(np.float32)
-            noise = cv2.GaussianBlur(noise, (0, 0), across, None, down)[32:-32, 32:-32]
+            noise = rng.standard_normal([512, 512]).astype(np.float32)
+            noise = np.pad(noise, 96, "wrap")  # so that the bank tiles
+            noise = cv2.GaussianBlur(noise, (0, 0), across, None, down)[96:-96, 96:-96]
             total += weight * noise / noise.std()
         return (total - total.mean()) / total.std()
 
@@ -429,25 +430,25 @@ def _height(field, face, scene, q, drop):
     smile = max(scene.smile, 0.0)
     tip = -0.30 + face.nose_length
     relief = -0.13 * field.bumps(face.eye_spacing - 0.02, -0.32, 0.22, 0.13)
-    relief += 0.06 * field.bumps(0.36, -0.30 - face.brow_height - 0.02, 0.3, 0.09)
+    relief += 0.045 * field.bumps(0.40, -0.30 - face.brow_height, 0.26, 0.12)
     cheek = 0.12 + 0.05 * (1 - smile)
     relief += (0.05 + 0.06 * smile) * field.bumps(0.47, cheek, 0.22, 0.2)
     relief -= 0.05 * field.bumps(0.62, 0.45, 0.16, 0.22)
     # Nose: a ridge that rises from between the eyes to the tip, and falls steeply.
     v = field.v[:, 0]
     rise = _smooth(-0.45, tip, v) ** 1.3
-    fall = 1 - _smooth(tip + 0.02, tip + 0.13, v)
-    width = 0.055 + 0.5 * face.nose_width * _smooth(-0.25, tip, v)
-    ridge = np.exp(-((np.abs(field.u) / width[:, None]) ** 2.2))
-    relief += face.nose_height * (rise * fall)[:, None] * ridge
-    relief += 0.05 * field.bump(0, tip - 0.01, 0.09, 0.07)
-    relief += 0.085 * field.bumps(0.82 * face.nose_width, tip + 0.025, 0.055, 0.06)
+    fall = 1 - _smooth(tip - 0.02, tip + 0.15, v)
+    width = 0.075 + 0.32 * face.nose_width * _smooth(-0.35, tip, v)
+    ridge = np.exp(-((field.u / width[:, None]) ** 2))
+    relief += 0.8 * face.nose_height * (rise * fall)[:, None] * ridge
+    relief += 0.06 * field.bump(0, tip - 0.01, 0.10, 0.085)
+    relief += 0.075 * field.bumps(0.80 * face.nose_width, tip + 0.02, 0.06, 0.07)
     # Folds from the nose to the corners of the mouth.
-    depth = 0.012 + 0.03 * smile + 0.03 * face.age
-    line = 0.82 * face.nose_width + 0.07 + 0.32 * np.clip(v - tip, 0, 1)
+    depth = 0.006 + 0.018 * smile + 0.02 * face.age
+    line = 0.9 * face.nose_width + 0.04 + 0.36 * np.clip(v - tip + 0.03, 0, 1) ** 0.7
     along = _smooth(tip - 0.05, tip + 0.1, v) * (1 - _smooth(0.62, 0.85, v))
     offset = np.abs(field.u) - line[:, None]
-    relief -= depth * along[:, None] * np.exp(-((offset / 0.035) ** 2))
+    relief -= depth * along[:, None] * np.exp(-((offset / 0.045) ** 2))
     relief += 0.07 * field.bump(0, 0.90 + drop, 0.22, 0.12)
     relief -= 0.035 * field.bump(0, 0.78 + drop, 0.2, 0.05)
     relief -= 0.015 * field.bump(0, tip + 0.2, 0.035, 0.08)
@@ -477,8 +478,8 @@ def _skin(field, face):
     dark = field.bumps(face.eye_spacing, -0.24, 0.19, 0.13) * (0.14 + 0.18 * face.age)
     skin *= 1 - dark[..., None] * np.array([0.8, 1.0, 0.9], np.float32)
     if face.freckles > 0.1:
-        spots = _noise("skin", x / grain * 0.8 + shift_v, y / grain * 0.8 + 77)
-        spots = _smooth(1.1, 2.0, spots) * face.freckles
+        spots = _noise("curl", x / grain * 2.4 + shift_v, y / grain * 2.4 + 77)
+        spots = _smooth(1.1, 1.9, spots) * face.freckles
         spots *= np.exp(-(((field.v - 0.05) / 0.35) ** 2))
         skin *= 1 - spots[..., None] * np.array([0.25, 0.42, 0.5], np.float32)
     return skin
@@ -541,12 +542,8 @@ def _draw_eye(field, image, wet, face, scene, side):
 
 
 def _draw_brow(field, image, face, scene, side, colour):
-    part, at = field.window(
-        *sorted((side * 0.05, side * 0.85))[:1],
-        -0.85,
-        max(side * 0.05, side * 0.85),
-        -0.38,
-    )
+    left = 0.05 if side > 0 else -0.85
+    part, at = field.window(left, -0.85, left + 0.80, -0.38)
     out = side * part.u
     t = np.clip((out - 0.16) / 0.52, 0, 1)
     lift = 0.05 * scene.brow_raise
@@ -563,13 +560,13 @@ def _draw_brow(field, image, face, scene, side, colour):
 
 
 def _draw_mouth(field, image, wet, face, scene, drop):
-    smile, jaw = scene.smile, 1.25 * drop
+    smile, jaw = scene.smile + 0.15, 1.25 * drop
     width = face.mouth_width * (1 + 0.16 * max(smile, 0) - 0.10 * scene.mouth_open)
     part, at = field.window(-0.6, 0.38, 0.6, 1.02)
     target = image[at]
     x = np.clip(part.u / width, -1, 1)
     arch = 1 - x * x
-    middle = 0.624 - 0.09 * smile * (x * x - 0.35)
+    middle = 0.624 - 0.10 * smile * (x * x - 0.35)
     bow = (
         1
         - 0.22 * np.exp(-((x / 0.13) ** 2))
@@ -585,8 +582,8 @@ def _draw_mouth(field, image, wet, face, scene, drop):
     ends = part.inside(np.abs(part.u) - width)
 
     skin = target.copy()
-    tint = np.array([0.86, 0.42, 0.42], np.float32)
-    vivid = np.array([0.85, 0.22, 0.27], np.float32)
+    tint = np.array([0.76, 0.36, 0.36], np.float32)
+    vivid = np.array([0.70, 0.14, 0.19], np.float32)
     lips = skin * (tint + face.lip_colour * (vivid - tint))
     x_pixel, y_pixel = part.pixels(part.u, part.v)
     fine = _noise("strand", x_pixel * 1.4 + 9, y_pixel * 0.4)
@@ -646,12 +643,12 @@ def _draw_beard(field, image, face, colour, q):
         shape *= _smooth(0.75, 1.1, keep)
     x, y = field.pixels(field.u, field.v)
     turn = 0.5 * np.sign(field.u) * u
-    hairs = _noise("strand", (x + turn * y) * 1.5 + face.texture % 300, y * 2.5)
+    hairs = _noise("strand", (x + turn * y) * 1.2 + face.texture % 300, y * 3.5)
     dots = _noise("skin", x * 1.2, y * 1.2)
-    cover = np.clip(1.25 * shape + 0.22 * hairs * (shape > 0.02) - 0.12, 0, 1)
+    cover = np.clip(1.4 * shape + 0.06 * hairs * (shape > 0.02) - 0.15, 0, 1)
     if face.beard == "stubble":
         cover = shape * (0.75 + 0.2 * dots)
-    tone = colour * (0.8 + 0.25 * hairs)[..., None].clip(0.3, 2)
+    tone = colour * (0.85 + 0.15 * hairs)[..., None].clip(0.4, 1.5)
     _mix(image, tone, np.clip(0.93 * cover, 0, 1))
 
 
@@ -669,7 +666,7 @@ def _lit(scene, normals, wrap=0.25):
     """RGB light that arrives at a surface: a key light and a sky."""
     # Head and light turn together here: the pose is small against the light's angle.
     key = np.clip((normals @ scene.light + wrap) / (1 + wrap), 0, None)
-    sky = 0.75 - 0.35 * normals[..., 1]
+    sky = 0.68 - 0.32 * normals[..., 1]
     fill = 0.12 * np.clip(-normals[..., 0] * np.sign(scene.light[0]), 0, 1)
     return key[..., None] * scene.key + (sky + fill)[..., None] * scene.ambient
 
@@ -707,7 +704,7 @@ def _hair_masks(field, face, head):
     x, y = field.pixels(field.u, field.v)
     scale = 48 / field.resolution
     rough = _noise("strand", x * scale * 1.3 + face.texture % 200, y * scale * 1.3)
-    amount = 0.018
+    amount, fray = 0.018, 0.009 if style in ("long", "receding") else 0.018
     if style == "curly":
         rough = _noise("curl", x * scale * 0.8, y * scale * 0.8 + face.texture % 200)
         amount, volume = 0.05, volume + 0.16
@@ -732,7 +729,7 @@ def _hair_masks(field, face, head):
     line, temple = {
         "short": (-0.86, -0.62),
         "fringe": (-0.60, -0.50),
-        "long": (-0.92, -0.58),
+        "long": (-1.0, -0.56),
         "bob": (-0.58, -0.48),
         "curly": (-0.84, -0.60),
         "receding": (-1.08, -0.80),
@@ -752,12 +749,12 @@ def _hair_masks(field, face, head):
         return None, None, outer
     hole_radius, hole = _closed_curve(field, _CENTRE, opening)
     slant = 0.10 * face.hair_part * field.u if style != "receding" else 0
-    inner = hole_radius - hole + slant + 0.022 * rough
+    inner = hole_radius - hole + slant + fray * rough
     if style == "receding":
         inner += 0.10 * np.exp(-((field.u / 0.22) ** 2)) * (field.v < -0.6)
     if style == "long":  # a parting that opens the forehead in the middle
-        inner -= 0.10 * np.exp(-(((field.u - face.hair_part * 0.5) / 0.16) ** 2))
-    front = cap * np.clip(0.5 + inner / 0.05, 0, 1)
+        inner -= 0.06 * np.exp(-(((field.u - face.hair_part * 0.5) / 0.16) ** 2))
+    front = cap * np.clip(0.5 + inner / 0.08, 0, 1)
     if style in ("short", "receding", "fringe"):
         front *= 1 - _smooth(-0.15, 0.12, field.v + 0.03 * rough)
     if not end:
@@ -767,7 +764,7 @@ def _hair_masks(field, face, head):
     flare = flare - (0.25 * _smooth(0.5, 0.85, v) if style == "bob" else 0.0)
     tail = np.maximum(u - flare + amount * rough, v - end + 0.05 * rough)
     low = np.where(v > -0.3, tail, 1.0)
-    back = np.maximum(field.inside(np.minimum(low, (outer - 1) * curve), 1.6), cap)
+    back = field.inside(np.minimum(low, (outer - 1) * curve) + 0.03, 1.6)
     edge = width * (0.93 + 0.02 * np.sin(3 * v)) - 0.25 * _smooth(0.45, 1.3, v)
     locks = field.inside(np.maximum(tail, edge - u + 0.02 * rough), 2.0) * (v > -0.5)
     return np.maximum(front, locks), back, outer
@@ -799,7 +796,7 @@ def _draw_glasses(field, image, alpha, face, scene):
     shadow = np.roll(shadow, round(0.05 * field.resolution), 0)
     image *= 1 - 0.35 * (shadow * (1 - frame))[..., None]
     edge = 1 + 0.8 * np.clip(-(v + high) / 0.03, -0.3, 1)
-    _mix(image, _linear(colour) * edge[..., None], 0.95 * frame * (alpha > 0.01))
+    _mix(image, _linear(colour) * edge[..., None], 0.95 * frame * alpha)
 
 
 def _draw_head(face, scene, resolution):
@@ -809,7 +806,8 @@ def _draw_head(face, scene, resolution):
         (field, image [rows, columns, 4] linear RGB premultiplied by alpha, the layer
         behind the neck of the same kind or None, depth [rows, columns]).
     """
-    field = _Field(-1.6, -1.8, 1.6, 2.2, resolution)
+    bottom = {"long": 2.2}.get(face.hair_style, 1.3)
+    field = _Field(-1.45, -1.8, 1.45, bottom, resolution)
     drop = 0.09 * scene.mouth_open
     radius, curve = _closed_curve(field, _CENTRE, _head_points(face, drop))
     q = radius / curve
@@ -848,7 +846,7 @@ def _draw_head(face, scene, resolution):
     half = scene.light + np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half)
     gloss = np.clip(normals @ half, 0, 1)
-    gloss = 0.10 * gloss**18 + 0.10 * gloss**60
+    gloss = 0.06 * gloss**16 + 0.07 * gloss**50
     # Crevices see less of the sky.
     hollow = cv2.GaussianBlur(relief, (0, 0), 0.10 * resolution) - relief
     occlusion = 1 - np.clip(3.2 * hollow, -0.1, 0.45)
@@ -866,8 +864,8 @@ def _draw_head(face, scene, resolution):
     away = field.u * scene.light[0] < 0
     ear_light = (0.75 * scene.key + scene.ambient) * np.where(away, 0.7, 1.0)[..., None]
     ears = image * rim[..., None] * ear_light * np.array([0.95, 0.78, 0.75], np.float32)
-    lit = ears + (lit - ears) * head[..., None]
     alpha = np.maximum(head, ear)
+    lit = ears * (alpha - head)[..., None] + lit * head[..., None]
 
     front, back, outer = _hair_masks(field, face, head)
     behind = None
@@ -878,20 +876,24 @@ def _draw_head(face, scene, resolution):
         shadow = np.roll(shadow, round(0.04 * resolution), 0)
         lit *= 1 - 0.45 * shadow[..., None]
         _mix(lit, hair, front)
-        alpha = np.maximum(alpha, front)
+        alpha = alpha + (1 - alpha) * front
         if back is not None:
-            behind = np.dstack([hair * 0.45 * back[..., None], back])
+            behind = np.dstack([hair * 0.5 * back[..., None], back])
     _draw_glasses(field, lit, alpha, face, scene)
 
     depth = 0.55 * np.clip(inner, 0, 1) + 0.9 * relief * head
     depth = cv2.GaussianBlur(depth.astype(np.float32), (0, 0), 0.03 * resolution)
-    return field, np.dstack([lit * alpha[..., None], alpha]), behind, depth
+    return field, np.dstack([lit, alpha]), behind, depth
 
 
 def _draw_background(rng, size):
     field = np.mgrid[0:size, 0:size].astype(np.float32) / size
     y, x = field
-    first, second = (_linear(rng.uniform(30, 225, 3)) for _ in range(2))
+    # Walls are seldom vivid: colours are drawn around a grey.
+    first, second = (
+        _linear(np.clip(rng.uniform(40, 215) + rng.normal(0, 28, 3), 10, 245))
+        for _ in range(2)
+    )
     angle = rng.uniform(0, 2 * np.pi)
     blend = _smooth(-0.7, 0.7, np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
     image = first + (second - first) * blend[..., None]
@@ -1001,7 +1003,7 @@ def draw_photo(
     slack = (size - 1.9 * side) / 2
     middle = size / 2 + rng.uniform(-slack, slack, 2)
 
-    field, head, behind, depth = _draw_head(identity, scene, 1.15 * unit)
+    field, head, behind, depth = _draw_head(identity, scene, 1.1 * unit)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) + 0.5
     x, y = (x - middle[0]) / unit, (y - middle[1]) / unit
     image = _draw_background(rng, size)
@@ -1031,7 +1033,8 @@ def draw_photo(
     if behind is not None:
         layer = place(behind.astype(np.float32), np.float32(-0.15))[2]
         image = image * (1 - layer[..., 3:]) + layer[..., :3]
-    _draw_body(image, x, y, 1 / unit, identity, scene)
+    first = max(0, round(middle[1] + 0.3 * unit))  # the neck is hidden above
+    _draw_body(image[first:], x[first:], y[first:], 1 / unit, identity, scene)
 
     # Where did the surface point come from that is seen here? u depends on the depth
     # at u: a few rounds of substitution settle it.
@@ -1098,9 +1101,7 @@ def draw_canvases(
     size = max(64, round(1.25 * image_size))
 
     def draw(number):
-        photo, box, _ = draw_photo(
-            identity, _sample_rng(identity, seed, number), size
-        )
+        photo, box, _ = draw_photo(identity, _sample_rng(identity, seed, number), size)
         square = canvas_square(size, size, box, canvas_scale)
         return crop_canvas(photo, square, image_size)
 
@@ -1146,7 +1147,7 @@ def write_drawn_folder(
     return paths
 
 
-def contact_sheet(identities: int = 4, count: int = 8, seed: int = 0) -> np.ndarray:
+def contact_sheet(identities: int = 4, count: int = 7, seed: int = 0) -> np.ndarray:
     """Returns one row of `count` 128-pixel canvases per identity, uint8 RGB."""
     rows = [
         np.hstack(draw_canvases(face, count, seed))
@@ -1166,7 +1167,7 @@ def main(_) -> None:
             )
             print(f"Wrote {len(paths)} photos to {values.folder}")
         if values.output:
-            sheet = contact_sheet(max(values.identities, 4), 8, values.seed)
+            sheet = contact_sheet(max(values.identities, 4), seed=values.seed)
             write_image(values.output, sheet)
             print(f"Wrote {values.output}")
     except ValueError as error:

@@ -135,6 +135,9 @@ def encode_image(
     elif extension == ".webp":
         # OpenCV writes lossless WebP above 100.
         options = [cv2.IMWRITE_WEBP_QUALITY, quality or 101]
+    elif extension == ".png":
+        # OpenCV's own default is fast and a quarter larger.
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 6]
     try:
         good, data = cv2.imencode(
             extension, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options

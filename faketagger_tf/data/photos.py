@@ -17,7 +17,7 @@ from faketagger_tf.data.canvas import canvas_square, crop_canvas
 from faketagger_tf.data.images import list_photos, read_photo
 
 SPLITS = ("train", "validation", "test")
-# From this many people on, a split without a CSV is drawn by person, not by file.
+# From this many people on, a split is drawn by person even where identities are named.
 MANY_PEOPLE = 20
 
 
@@ -94,9 +94,10 @@ def find_photos(
     - photos in the folder itself: all below it are taken as one mixed set, each file
       a person of its own, with no identity.
 
-    Without a split column, 80% / 10% / 10% are drawn by hash: of people where there
-    are 20 or more, else of files within each person, so that every person is in every
-    split. The draw does not depend on the machine, but adding photos may move others.
+    Without a split column, 80% / 10% / 10% are drawn by hash: of people; or, where
+    fewer than 20 people each have an identity, of files within each person, so that
+    every identity is in every split. The draw does not depend on the machine, but
+    adding photos may move others.
 
     Args:
         data: the folder; may be "" where `csv` is given.
@@ -327,12 +328,13 @@ def _from_folder(folder: str) -> list[Photo]:
 
 def _draw_splits(photos: list[Photo], folder: str) -> list[Photo]:
     """Draws the split of each photo; see `find_photos`."""
-    by_person = len({photo.person for photo in photos}) >= MANY_PEOPLE
+    people = {photo.person for photo in photos}
+    few = len(people) < MANY_PEOPLE and all(photo.identity for photo in photos)
     units = collections.defaultdict(set)
     keys = []
     for photo in photos:
         file = os.path.relpath(photo.path, folder or ".").replace(os.sep, "/")
-        stratum, unit = ("", photo.person) if by_person else (photo.person, file)
+        stratum, unit = (photo.person, file) if few else ("", photo.person)
         units[stratum].add(unit)
         keys.append((stratum, unit))
     split = {}
