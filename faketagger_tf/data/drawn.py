@@ -425,7 +425,7 @@ def _head_points(face: Identity, drop: float):
     ]
 
 
-def _height(field, face, scene, q, drop):
+def _height(field, face, scene, drop):
     """Relief of the features over the round of the head, in units."""
     smile = max(scene.smile, 0.0)
     tip = -0.30 + face.nose_length
@@ -459,11 +459,14 @@ def _height(field, face, scene, q, drop):
     return relief
 
 
+def _skin_colour(face):
+    place = np.clip(face.skin, 0, 1) * (len(_SKINS) - 1)
+    return _linear([np.interp(place, range(len(_SKINS)), c) for c in _SKINS.T])
+
+
 def _skin(field, face):
     """Albedo of the skin, stable for an identity."""
-    place = np.clip(face.skin, 0, 1) * (len(_SKINS) - 1)
-    low = min(int(place), len(_SKINS) - 2)
-    base = _linear(_SKINS[low] + (place - low) * (_SKINS[low + 1] - _SKINS[low]))
+    base = _skin_colour(face)
     shift_u, shift_v = face.texture % 509, face.texture // 509 % 509
     grain = 1.25 * field.resolution / 48
     x, y = field.pixels(field.u, field.v)
@@ -560,13 +563,13 @@ def _draw_brow(field, image, face, scene, side, colour):
 
 
 def _draw_mouth(field, image, wet, face, scene, drop):
-    smile, jaw = scene.smile + 0.15, 1.25 * drop
+    smile, jaw = scene.smile + 0.35, 1.25 * drop
     width = face.mouth_width * (1 + 0.16 * max(smile, 0) - 0.10 * scene.mouth_open)
     part, at = field.window(-0.6, 0.38, 0.6, 1.02)
     target = image[at]
     x = np.clip(part.u / width, -1, 1)
     arch = 1 - x * x
-    middle = 0.624 - 0.10 * smile * (x * x - 0.35)
+    middle = 0.624 - 0.105 * smile * (x * x - 0.35)
     bow = (
         1
         - 0.22 * np.exp(-((x / 0.13) ** 2))
@@ -697,7 +700,7 @@ def _hair_shade(field, face, scene, outer):
     return colour * tone[..., None] * light * 0.9 + 0.8 * shine
 
 
-def _hair_masks(field, face, head):
+def _hair_masks(field, face):
     """Returns (front mask, back mask, place between centre and outline 0..1)."""
     width, top = face.face_width, _CENTRE - face.forehead
     volume, style = face.hair_volume, face.hair_style
@@ -817,7 +820,7 @@ def _draw_head(face, scene, resolution):
     image = _skin(field, face)
     wet = np.zeros(field.shape, np.float32)
     hair_colour = _linear(_HAIRS[face.hair])
-    relief = _height(field, face, scene, q, drop)
+    relief = _height(field, face, scene, drop)
     # Nostrils.
     tip = -0.30 + face.nose_length
     nostril = field.bumps(0.5 * face.nose_width, tip + 0.075, 0.042, 0.022)
@@ -867,7 +870,7 @@ def _draw_head(face, scene, resolution):
     alpha = np.maximum(head, ear)
     lit = ears * (alpha - head)[..., None] + lit * head[..., None]
 
-    front, back, outer = _hair_masks(field, face, head)
+    front, back, outer = _hair_masks(field, face)
     behind = None
     if front is not None:
         front = front.astype(np.float32)
@@ -903,7 +906,7 @@ def _draw_background(rng, size):
     image *= np.clip(1 + (0.1 + 0.1 * (kind == 1)) * cloud, 0.3, 2)[..., None]
     if kind == 2:  # shelves, posts, window frames: upright bars out of focus
         bars = np.zeros([size, size], np.float32)
-        colour = _linear(rng.uniform(20, 235, 3))
+        colour = _linear(np.clip(rng.uniform(20, 225) + rng.normal(0, 25, 3), 5, 250))
         for _ in range(rng.integers(2, 6)):
             left = rng.uniform(-0.1, 1)
             wide = rng.uniform(0.03, 0.15)
@@ -938,9 +941,7 @@ def _draw_body(image, x, y, pixel, face, scene):
     lean = 0.22 * scene.yaw
     half = 0.36 + 0.12 * face.jaw + 0.1 * _smooth(1.0, 1.5, y)
     middle = lean * (1 - _smooth(0.8, 1.5, y))
-    place = np.clip(face.skin, 0, 1) * (len(_SKINS) - 1)
-    low = min(int(place), len(_SKINS) - 2)
-    skin = _linear(_SKINS[low] + (place - low) * (_SKINS[low + 1] - _SKINS[low]))
+    skin = _skin_colour(face)
     neck = inside(np.abs(x - middle) - half) * (y > 0.2)
     shade = 0.30 + 0.55 * _smooth(0.95, 1.55, y)
     tendon = 1 - 0.12 * np.exp(-(((np.abs(x - middle) - 0.2 + 0.1 * y) / 0.04) ** 2))
