@@ -20,9 +20,9 @@ def test_crc_16_is_xmodem():
     assert crc(data, 16) == binascii.crc_hqx(data, 0)
 
 
-# Check values ("123456789") of the CRC catalogue for the unreflected CRCs that start
-# at zero and invert nothing: SMBUS, FlexRay's is another start so it is left out,
-# CAN, XMODEM, CDMA-30's likewise; for the reflected ones the bits are turned.
+# Check values ("123456789") of the catalogue of parametrised CRC algorithms
+# (reveng.sourceforge.io) for those that start at zero and invert nothing; for the
+# reflected ones the bits are turned.
 @pytest.mark.parametrize(
     ("crc_bits", "reflected", "check"),
     [
