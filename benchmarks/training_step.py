@@ -4,8 +4,8 @@
 
 The sizes of `portrait128` (canvas 128, 64 bits, batch 48, the mixture of
 configs/portrait128.cfg on noise images, an untrained face-swap model), beside the
-prototype's figures: encoder 0.7 s, decoder 0.26 s, affine warp 0.19 s, 1 to 2 s a step on
-two busy cores.
+prototype's figures: encoder 0.7 s, decoder 0.26 s, affine warp 0.19 s, 1 to 2 s a step
+on two busy cores.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from absl import flags
 
 from faketagger_tf.command import run_main
 from faketagger_tf.data import canvas_dataset
-from faketagger_tf.manipulations import Context, StatelessSeed, parse_chain, parse_chains
+from faketagger_tf.manipulations import (
+    Context,
+    StatelessSeed,
+    parse_chain,
+    parse_chains,
+)
 from faketagger_tf.models import FaceswapConfig, build_faceswap
 from faketagger_tf.storage import save_faceswap
 from trainers import joint, loop

@@ -65,14 +65,14 @@ def define_flags() -> None:
         "psnr_ramp",
         1000,
         "Steps of the linear ramp from --psnr_start to --psnr. It begins when the bits "
-        "of the first manipulation are learned (--ramp_accuracy).",
+        "are learned (--ramp_accuracy).",
         lower_bound=1,
     )
     flags.DEFINE_float(
         "ramp_accuracy",
-        0.97,
-        "Bit accuracy of the first manipulation, averaged over some 20 steps, at which "
-        "the PSNR ramp begins.",
+        0.95,
+        "Bit accuracy, averaged over the manipulations and some 20 steps, at which the "
+        "PSNR ramp begins.",
     )
     flags.DEFINE_float("lambda_message", 1.0, "Weight of the message loss (lambda).")
     flags.DEFINE_float("alpha_image", 0.0, "Weight of the image loss (alpha).")
@@ -203,7 +203,8 @@ class JointTrainer:
             tf.constant(weight, tf.float32),
         )
         terms = {name: float(value) for name, value in terms.items()}
-        self._follow_accuracy(step, terms[f"bits {self.chains[0]}"])
+        bits = [terms[f"bits {chain}"] for chain in self.chains]
+        self._follow_accuracy(step, sum(bits) / len(bits))
         self._window.append(terms)
         return terms
 
