@@ -45,14 +45,16 @@ def noisy_logits(
 def word_errors(
     code: MessageCode, bit_error: float, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Returns the word error rate of hard and of soft decoding."""
-    payloads = code.random_payloads(WORDS, rng)
-    logits = noisy_logits(code.encode(payloads), bit_error, rng)
-    hard, soft = (
-        np.any(decoded.payload_bits != payloads, axis=1).mean()
-        for decoded in (code.decode_hard(logits), code.decode(logits))
-    )
-    return hard, soft
+    """Returns the word error rate of hard and of soft decoding.
+
+    A word that hard decoding gives up on is wrong, even where its payload came through.
+    """
+    sent = code.encode(code.random_payloads(WORDS, rng))
+    logits = noisy_logits(sent, bit_error, rng)
+    decoded = code.decode_hard(logits)
+    hard = ~decoded.ok | np.any(decoded.code_bits != sent, axis=1)
+    soft = np.any(code.decode(logits).code_bits != sent, axis=1)
+    return float(hard.mean()), float(soft.mean())
 
 
 def main() -> None:
