@@ -2,95 +2,137 @@
 
     python -m faketagger_tf.lite decoder.tflite photo.jpg [...]
 
-Needs NumPy, OpenCV to open photos, and ai-edge-litert (or TensorFlow's interpreter).
-The photos are canvases: what is not square is cut to its largest centred square.
-Exit code: 0, or 2 if a file could not be read.
+Needs NumPy and ai-edge-litert (or TensorFlow's interpreter); photo files also need
+OpenCV, which NumPy cannot replace. The photos are canvases: what is not square is cut
+to its largest centred square. Exit code: 0, or 2 if a file could not be read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import pathlib
+import struct
 import sys
 from collections.abc import Callable
 
 import numpy as np
 
-from faketagger_tf.data.canvas import canvas_square, crop_canvas
-from faketagger_tf.data.images import read_photo
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
 
-
-def _interpreter(path: str):
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            from tensorflow.lite import Interpreter
-        except ImportError:
-            raise ValueError(
-                "Reading a TFLite file needs ai-edge-litert: "
-                "python -m pip install ai-edge-litert."
-            ) from None
-    if not os.path.isfile(path):
-        raise ValueError(f"There is no decoder file {path!r}.")
-    try:
-        interpreter = Interpreter(model_path=path)
-        interpreter.allocate_tensors()
-        return interpreter
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path!r} is no TFLite decoder: {error}") from None
+METADATA = "faketagger"  # Name of the description among a file's metadata.
 
 
-def load_decoder(path: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Opens a decoder written by export.tflite.
+def load_decoder(path: str, threads: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+    """Opens a decoder written by export.tflite, of any precision.
 
     Args:
         path: the .tflite file.
+        threads: threads that one call may use.
 
     Returns:
-        A function: float32 canvases `[N, S, S, 3]` in [0, 1] -> logits `[N, L]`.
+        A function: float32 canvases `[N, S, S, 3]` in [0, 1] -> logits `[N, L]`. It
+        raises a ValueError for canvases of another shape.
 
     Raises:
         ValueError: no such file, or no TFLite model in it.
     """
-    interpreter = _interpreter(path)
+    interpreter = _interpreter(path, threads)
     source = interpreter.get_input_details()[0]
     target = interpreter.get_output_details()[0]
+    shape = source["shape_signature"]
+
+    def run(canvases: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(source["index"], canvases)
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"]).copy()
 
     def decode(canvases: np.ndarray) -> np.ndarray:
-        logits = []
-        for canvas in canvases:
-            interpreter.set_tensor(source["index"], canvas[None].astype(np.float32))
-            interpreter.invoke()
-            logits.append(interpreter.get_tensor(target["index"])[0].copy())
-        return np.stack(logits)
+        canvases = np.ascontiguousarray(canvases, np.float32)
+        if canvases.shape[1:] != tuple(shape[1:]):
+            raise ValueError(
+                f"Canvases must have the shape {['N', *shape[1:].tolist()]}. "
+                f"Received: {list(canvases.shape)}."
+            )
+        if not len(canvases):
+            return np.zeros((0, target["shape"][1]), np.float32)
+        if shape[0] != -1:
+            return np.concatenate([run(canvas[np.newaxis]) for canvas in canvases])
+        current = interpreter.get_input_details()[0]["shape"][0]
+        if current != len(canvases):
+            interpreter.resize_tensor_input(source["index"], canvases.shape)
+            interpreter.allocate_tensors()
+        return run(canvases)
 
     return decode
 
 
-def load_sidecar(path: str) -> dict:
-    """Reads the JSON that export.tflite writes beside a decoder."""
+def load_description(path: str) -> dict:
+    """Reads what export.tflite wrote into a file about its tensors and message code.
+
+    Raises:
+        ValueError: no such file, no description in it, or a sidecar (`path` + ".json")
+            whose SHA-256 is another file's.
+    """
     try:
-        with open(f"{path}.json", encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
         raise ValueError(
-            f"The decoder's description {path + '.json'!r} cannot be read: {error}."
+            f"There is no decoder file {path!r}: {error.strerror or error}."
         ) from None
+    try:
+        about = json.loads(_metadata(content)[METADATA])
+    except (KeyError, IndexError, ValueError, struct.error):
+        raise ValueError(
+            f"{path!r} is no TFLite decoder of ours: it holds no metadata "
+            f"{METADATA!r}. Accepted: a file written by export.tflite."
+        ) from None
+    sidecar = pathlib.Path(f"{path}.json")
+    if sidecar.is_file():
+        try:
+            expected = json.loads(sidecar.read_text("utf-8"))["sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"The description {str(sidecar)!r} is damaged: it holds no SHA-256."
+            ) from None
+        received = hashlib.sha256(content).hexdigest()
+        if received != expected:
+            raise ValueError(
+                f"{path!r} is not the file that {str(sidecar)!r} describes. Received: "
+                f"SHA-256 {received}. Accepted: {expected}."
+            )
+    return about
+
+
+def read_canvases(decoder: str, canvases: np.ndarray) -> Decoded:
+    """Reads the tags of canvases: uint8 `[N, S, S, 3]`, RGB. Errors as above."""
+    about = load_description(decoder)
+    code = MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
+    return code.decode(load_decoder(decoder)(canvases.astype(np.float32) / 255.0))
 
 
 def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
     """Reads the centred canvas of every photo.
 
     Args:
-        decoder: a .tflite file with its JSON beside it.
+        decoder: a .tflite file.
         photos: image files.
 
     Returns:
         Photo -> what was decoded (one word), or one sentence about what went wrong.
+
+    Raises:
+        ValueError: the decoder cannot be read, or there is no OpenCV.
     """
-    about = load_sidecar(decoder)
+    try:
+        from faketagger_tf.data.canvas import canvas_square, crop_canvas
+        from faketagger_tf.data.images import read_photo
+    except ImportError as error:
+        raise ValueError(
+            f"Opening photos needs a package that is missing, {error.name}: "
+            "python -m pip install opencv-python-headless."
+        ) from None
+    about = load_description(decoder)
     decode = load_decoder(decoder)
     code = MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
     results: dict[str, Decoded | str] = {}
@@ -102,8 +144,7 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
             continue
         square = canvas_square(pixels.shape[1], pixels.shape[0])
         canvas = crop_canvas(pixels, square, about["image_size"])
-        logits = decode(canvas[None].astype(np.float32) / 255.0)
-        results[path] = code.decode(logits)
+        results[path] = code.decode(decode(canvas[None].astype(np.float32) / 255.0))
     return results
 
 
@@ -113,7 +154,7 @@ def main(arguments: list[str]) -> int:
         print("Usage: python -m faketagger_tf.lite decoder.tflite photo [...]")
         return 2
     try:
-        about = load_sidecar(arguments[0])
+        about = load_description(arguments[0])
         results = read_files(arguments[0], arguments[1:])
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -132,6 +173,73 @@ def main(arguments: list[str]) -> int:
             f"score {result.score[0]:.3f}"
         )
     return 2 if failed else 0
+
+
+def _interpreter(path: str, threads: int):
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tensorflow.lite import Interpreter
+        except ImportError:
+            raise ValueError(
+                "Reading a TFLite file needs ai-edge-litert: "
+                "python -m pip install ai-edge-litert."
+            ) from None
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"There is no decoder file {path!r}.")
+    try:
+        interpreter = Interpreter(model_path=path, num_threads=threads)
+        interpreter.allocate_tensors()
+        return interpreter
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path!r} is no TFLite decoder: {error}") from None
+
+
+def _metadata(content: bytes) -> dict[str, bytes]:
+    """Returns a TFLite file's metadata buffers by name.
+
+    The few steps through the FlatBuffer are written out, because Python's interpreter
+    does not offer them. Field numbers: `Model` buffers 4, metadata 6; `Metadata` name
+    0, buffer 1; `Buffer` data 0 (tensorflow/lite/schema/schema.fbs).
+    """
+    if content[4:8] != b"TFL3":
+        raise ValueError("no TFLite file")
+
+    def uint32(at: int) -> int:
+        return struct.unpack_from("<I", content, at)[0]
+
+    def field(table: int, number: int) -> int | None:
+        """Position of a table's field; None where it has its default."""
+        vtable = table - struct.unpack_from("<i", content, table)[0]
+        if 4 + 2 * number >= struct.unpack_from("<H", content, vtable)[0]:
+            return None
+        offset = struct.unpack_from("<H", content, vtable + 4 + 2 * number)[0]
+        return table + offset if offset else None
+
+    def follow(at: int) -> int:
+        return at + uint32(at)
+
+    def tables(at: int | None) -> list[int]:
+        if at is None:
+            return []
+        vector = follow(at)
+        return [follow(vector + 4 + 4 * i) for i in range(uint32(vector))]
+
+    def data(at: int | None) -> bytes:
+        if at is None:
+            return b""
+        vector = follow(at)
+        return content[vector + 4 : vector + 4 + uint32(vector)]
+
+    model = follow(0)
+    buffers = tables(field(model, 4))
+    found = {}
+    for entry in tables(field(model, 6)):
+        number = field(entry, 1)
+        buffer = buffers[uint32(number) if number is not None else 0]
+        found[data(field(entry, 0)).decode()] = data(field(buffer, 0))
+    return found
 
 
 if __name__ == "__main__":
