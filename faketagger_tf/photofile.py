@@ -97,6 +97,18 @@ def _metadata(image: Image.Image, name: str):
     return alpha, tags.tobytes() if len(tags) else b"", icc
 
 
+def count_pixels(path: str | os.PathLike) -> int:
+    """Width times height as a file's header states them; 0 where it has none."""
+    if not os.path.isfile(path):
+        return 0
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:
+        # What is wrong with the file is told when it is read.
+        return 0
+
+
 def write_photo_file(
     path: str | os.PathLike, photo: PhotoFile, quality: int = 95
 ) -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
 _ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
 
 

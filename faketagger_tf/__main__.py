@@ -1,0 +1,6 @@
+"""`python -m faketagger_tf` is the command `faketagger`."""
+
+from faketagger_tf.cli import run
+
+if __name__ == "__main__":
+    run()
