@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -78,12 +79,13 @@ def _compare(tagger, original, suspect, tag, readings) -> Comparison:
     match = min(readings, key=rank)
     intact = match.found and match.payload == tag.payload
     enlarge = SIDE / size
-    before = warp_canvas(original, tag.canvas.matrix * enlarge, SIDE)
-    after = warp_canvas(suspect, match.canvas.matrix * enlarge, SIDE)
-    heat = _difference(before, after)
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
     half = tagger.config.face_region / 2
     face = (x / half) ** 2 + (y / half) ** 2 < 1
+    before = warp_canvas(original, tag.canvas.matrix * enlarge, SIDE)
+    matrix = _align(before, suspect, match.canvas.matrix * enlarge, ~face)
+    after = warp_canvas(suspect, matrix, SIDE)
+    heat = _difference(before, after)
     changed = heat > CHANGED
     return Comparison(
         tag,
@@ -95,6 +97,38 @@ def _compare(tagger, original, suspect, tag, readings) -> Comparison:
         float(changed[face].mean()),
         float(changed[~face].mean()),
     )
+
+
+def _align(before, suspect, matrix, around) -> np.ndarray:
+    """Refines a canvas's matrix by what lies around the face.
+
+    A swap moves the landmarks to which the canvas is fixed. The shift is found by
+    maximising the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
+    """
+    template = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY)
+    moved = cv2.cvtColor(warp_canvas(suspect, matrix, SIDE), cv2.COLOR_RGB2GRAY)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-4)
+    try:
+        _, warp = cv2.findTransformECC(
+            template,
+            moved,
+            np.eye(2, 3, dtype=np.float32),
+            cv2.MOTION_AFFINE,
+            criteria,
+            around.astype(np.uint8) * 255,
+            9,
+        )
+    except cv2.error:
+        # It does not converge where the two have nothing in common.
+        return matrix
+    warp = warp.astype(np.float64)
+    # From OpenCV's pixel centres to pixel borders.
+    warp[:, 2] += 0.5 - warp[:, :2] @ (0.5, 0.5)
+    back = np.vstack([cv2.invertAffineTransform(warp), (0, 0, 1)])
+    aligned = (back @ np.vstack([matrix, (0, 0, 1)]))[:2]
+    scale = math.hypot(aligned[0, 0], aligned[1, 0])
+    ratio = scale / math.hypot(matrix[0, 0], matrix[1, 0])
+    return aligned if 0.7 < ratio < 1.4 else matrix
 
 
 def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
