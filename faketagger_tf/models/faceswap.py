@@ -18,6 +18,8 @@ from faketagger_tf.config import read_json_dataclass, write_json_dataclass
 from faketagger_tf.models.layers import DepthToSpace
 
 SLOPE = 0.1  # Negative slope of the leaky ReLUs, as in the classic implementation.
+# Keeps the variance through ReLUs; with Glorot the signal fades over the many layers.
+INIT = "he_normal"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +84,16 @@ class FaceswapConfig:
 
 
 def _down(x, filters: int, name: str):
-    x = layers.Conv2D(filters, 5, strides=2, padding="same", name=name)(x)
+    x = layers.Conv2D(
+        filters, 5, strides=2, padding="same", kernel_initializer=INIT, name=name
+    )(x)
     return layers.LeakyReLU(SLOPE, name=f"{name}_activation")(x)
 
 
 def _up(x, filters: int, name: str):
-    x = layers.Conv2D(filters * 4, 3, padding="same", name=name)(x)
+    x = layers.Conv2D(
+        filters * 4, 3, padding="same", kernel_initializer=INIT, name=name
+    )(x)
     x = layers.LeakyReLU(SLOPE, name=f"{name}_activation")(x)
     return DepthToSpace(2, name=f"{name}_shuffle")(x)
 
