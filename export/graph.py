@@ -12,8 +12,6 @@ JPEG alone, and 16-bit PNGs lose their low byte instead of being rounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
@@ -26,68 +24,75 @@ FEATHER = (
 CUBIC = -0.75  # OpenCV's coefficient of cubic interpolation.
 
 
-def map_valid(
-    function: Callable, elements, missing: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Maps a function over rows; a row on which it fails is flagged, not fatal.
+def decode_photos(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes photos of different sizes; one that cannot be decoded is flagged.
 
     TensorFlow's decoders can only fail, and `tf.map_fn` fails with them; a dataset,
-    which may also run inside a graph, can go on.
+    which may also run inside a graph, can go on. It is made anew in every call, which
+    costs the more the larger its function is: hence one for the batch, and nothing in
+    it but the decoders.
 
     Args:
-        function: one element -> one tensor of `missing`'s shape and type.
-        elements: a tensor, or a tuple of tensors, `[N, ...]`.
-        missing: what stands in the rows that failed.
+        data: JPEG, PNG, WebP, BMP or GIF, string `[N]`.
 
     Returns:
-        (results `[N, ...]`, valid bool `[N]`).
+        (photos, valid): string `[N]`, to be opened by `open_photo`, and bool `[N]`.
+        What is not valid opens as one black pixel.
     """
-    count = tf.shape(tf.nest.flatten(elements)[0])[0]
-    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), elements))
+    count = tf.shape(data)[0]
+    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), data))
     done = numbered.map(
-        lambda number, element: (number, function(element)),
+        lambda number, content: (number, tf.io.serialize_tensor(_decode(content))),
         num_parallel_calls=PARALLEL,
     )
     done = done.ignore_errors(log_warning=False)
-    batch = done.batch(tf.cast(tf.maximum(count, 1), tf.int64))
-    nothing = tf.zeros([0, *missing.shape], missing.dtype)
-    if missing.dtype == tf.string:
-        nothing = tf.fill([0], "")
-    numbers, results = batch.reduce(
-        (tf.zeros([0], tf.int32), nothing), lambda _, made: made
+    done = done.batch(tf.cast(tf.maximum(count, 1), tf.int64))
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    options.autotune.enabled = False
+    numbers, photos = done.with_options(options).reduce(
+        (tf.zeros([0], tf.int32), tf.fill([0], "")), lambda _, made: made
     )
-    failed = tf.shape(numbers)[0]  # Position of `missing` behind the results.
+    failed = tf.shape(numbers)[0]  # Position behind the photos.
     position = tf.tensor_scatter_nd_update(
         tf.fill([count], failed), numbers[:, tf.newaxis], tf.range(failed)
     )
-    results = tf.gather(tf.concat([results, missing[tf.newaxis]], axis=0), position)
-    return tf.ensure_shape(results, [None, *missing.shape]), position < failed
+    black = tf.io.serialize_tensor(tf.zeros([1, 1, 3], tf.uint8))
+    photos = tf.gather(tf.concat([photos, black[tf.newaxis]], axis=0), position)
+    return photos, position < failed
 
 
-def decode_photo(data: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, WebP, BMP or GIF: string [] -> uint8 `[H, W, 3]`, upright.
+def open_photo(photo: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Returns a photo of `decode_photos`, upright: uint8 `[H, W, 3]`.
 
-    Raises:
-        InvalidArgumentError: it is no such image, is truncated, or is too large.
+    Args:
+        photo: string [].
+        data: what it was decoded from, for the EXIF orientation.
     """
+    image = tf.ensure_shape(tf.io.parse_tensor(photo, tf.uint8), [None, None, 3])
+    return tf.cond(
+        tf.io.is_jpeg(data),
+        lambda: _turn_upright(image, exif_orientation(data)),
+        lambda: image,
+    )
 
+
+def _decode(data: tf.Tensor) -> tf.Tensor:
     def jpeg():
         height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(data))
         with tf.control_dependencies([_limit(height, width)]):
             # The default DCT is a faster one, up to 8 grey levels off every other
             # reader.
-            image = tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
-        return _turn_upright(image, exif_orientation(data))
+            return tf.io.decode_jpeg(data, 3, dct_method="INTEGER_ACCURATE")
 
     def other():
-        image = tf.io.decode_image(data, 3, expand_animations=False)
-        return tf.ensure_shape(image, [None, None, 3])
+        with tf.control_dependencies([_limit_png(data)]):
+            image = tf.io.decode_image(data, 3, expand_animations=False)
+        image = tf.ensure_shape(image, [None, None, 3])
+        with tf.control_dependencies([_limit(*tf.unstack(tf.shape(image)[:2]))]):
+            return tf.identity(image)
 
-    with tf.control_dependencies([_limit_png(data)]):
-        image = tf.cond(tf.io.is_jpeg(data), jpeg, other)
-    shape = tf.shape(image)
-    with tf.control_dependencies([_limit(shape[0], shape[1])]):
-        return tf.identity(image)
+    return tf.cond(tf.io.is_jpeg(data), jpeg, other)
 
 
 def _limit(height, width) -> tf.Operation:

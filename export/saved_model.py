@@ -112,13 +112,14 @@ def _archive(config, encoder, decoder) -> keras.export.ExportArchive:
             "valid": valid,
         }
 
-    def canvases_of(image_bytes):
-        canvases, valid = graph.map_valid(
-            lambda data: graph.centred_canvas(graph.decode_photo(data), size),
-            image_bytes,
-            tf.zeros([size, size, 3], tf.uint8),
+    def open_photos(image_bytes):
+        photos, valid = graph.decode_photos(image_bytes)
+        canvases = tf.map_fn(
+            lambda row: graph.centred_canvas(graph.open_photo(*row), size),
+            (photos, image_bytes),
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
         )
-        return tf.cast(canvases, tf.float32) / 255.0, valid
+        return photos, tf.cast(canvases, tf.float32) / 255.0, valid
 
     def residual_of(cover, message):
         inputs = {"cover": cover, "message": message}
@@ -131,16 +132,18 @@ def _archive(config, encoder, decoder) -> keras.export.ExportArchive:
         return {"tagged": tf.clip_by_value(tagged, 0.0, 1.0)}
 
     def tag_photo(row):
-        data, residual = row
-        photo = graph.add_residual(graph.decode_photo(data), residual)
-        return tf.io.encode_png(photo)
+        photo, data, residual = row
+        tagged = graph.add_residual(graph.open_photo(photo, data), residual)
+        return tf.io.encode_png(tagged)
 
     def tag_bytes(image_bytes, message):
-        cover, _ = canvases_of(image_bytes)
-        tagged, valid = graph.map_valid(
-            tag_photo, (image_bytes, residual_of(cover, message)), tf.constant("")
+        photos, cover, valid = open_photos(image_bytes)
+        tagged = tf.map_fn(
+            tag_photo,
+            (photos, image_bytes, residual_of(cover, message)),
+            fn_output_signature=tf.TensorSpec([], tf.string),
         )
-        return {"tagged_bytes": tagged, "valid": valid}
+        return {"tagged_bytes": tf.where(valid, tagged, ""), "valid": valid}
 
     def spec(name):
         shape, dtype = {
@@ -151,7 +154,8 @@ def _archive(config, encoder, decoder) -> keras.export.ExportArchive:
         return tf.TensorSpec([None, *shape], dtype, name=name.removesuffix("_uint8"))
 
     def read_bytes(image_bytes):
-        return reading(*canvases_of(image_bytes))
+        _, canvases, valid = open_photos(image_bytes)
+        return reading(canvases, valid)
 
     archive = keras.export.ExportArchive()
     archive.track(encoder)

@@ -1,0 +1,465 @@
+"""Serves a SavedModel over HTTP, with the REST interface of TensorFlow Serving.
+
+    python -m faketagger_tf.serving --model=models/faketagger --port=8501
+
+For machines without TensorFlow Serving's own server: the same requests get the same
+answers from both.
+
+    POST /v1/models/NAME:predict            {"instances": [{"b64": "..."}]}
+    POST /v1/models/NAME/versions/1:predict {"signature_name": "...", "inputs": {...}}
+    GET  /v1/models/NAME                    whether it is ready
+    GET  /v1/models/NAME/metadata           signatures with their tensors
+
+An error is `{"error": "one sentence"}` with status 400 (a request that is no such
+thing), 404 (no such model), 413 (too large a body) or 503 (too many requests waiting).
+A photo that cannot be decoded is no error but a row whose `valid` is false.
+
+Starlette and uvicorn, because they leave paths, statuses and error bodies to us;
+requirements-serving.txt pins them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import pathlib
+import socket
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import uvicorn
+from absl import flags
+from starlette import applications, concurrency, requests, responses, routing
+
+from faketagger_tf.command import require_flag, run_main
+
+FLAGS = flags.FLAGS
+
+MAX_ROWS = 64  # Rows of one request.
+BATCH_ROWS = 16  # Rows up to which waiting requests are run together.
+RUNNERS = 2  # Batches at work at a time.
+MAX_WAITING = 1024  # Requests waiting before further ones are turned away.
+
+
+class RequestError(Exception):
+    """A request that cannot be answered: an HTTP status and one sentence."""
+
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
+        self.status = status
+
+
+class Model:
+    """A SavedModel's signatures with JSON at the border.
+
+    Args:
+        folder: with numbered versions; the highest one is served.
+
+    Raises:
+        ValueError: there is no SavedModel in it.
+    """
+
+    def __init__(self, folder: str):
+        base = pathlib.Path(folder)
+        versions = [
+            int(path.parent.name)
+            for path in base.glob("*/saved_model.pb")
+            if path.parent.name.isdigit()
+        ]
+        if not versions:
+            raise ValueError(
+                f"There is no SavedModel to serve in {folder!r}. Accepted: a folder "
+                "as export.saved_model writes it, with a numbered folder inside."
+            )
+        self.name, self.version = base.resolve().name, max(versions)
+        try:
+            self._loaded = tf.saved_model.load(str(base / str(self.version)))
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"The SavedModel in {folder!r} is damaged: {reason}"
+            ) from None
+        self.signatures = dict(self._loaded.signatures)
+
+    def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
+        """Returns a signature's inputs by name."""
+        return self.signatures[signature].structured_input_signature[1]
+
+    def metadata(self) -> dict:
+        """Describes the signatures."""
+        return {
+            "model_spec": {"name": self.name, "version": str(self.version)},
+            "metadata": {
+                name: {
+                    "inputs": _describe(self.inputs(name)),
+                    "outputs": _describe(function.structured_outputs),
+                }
+                for name, function in self.signatures.items()
+            },
+        }
+
+    def parse(self, body: bytes) -> tuple[str, bool, dict[str, np.ndarray]]:
+        """Reads a predict request.
+
+        Returns:
+            Signature; whether the answer is by rows ("instances") or by columns
+            ("inputs"); arrays of as many rows each, by input.
+
+        Raises:
+            RequestError: it is no such request.
+        """
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            raise RequestError(400, "The body is not valid JSON.") from None
+        if not isinstance(content, dict) or ("instances" in content) == (
+            "inputs" in content
+        ):
+            raise RequestError(
+                400, "The body must be a JSON object with either instances or inputs."
+            )
+        signature = content.get("signature_name") or "serving_default"
+        if not isinstance(signature, str) or signature not in self.signatures:
+            raise RequestError(
+                400,
+                f"There is no signature {signature!r}. Accepted: "
+                f"{', '.join(sorted(self.signatures))}.",
+            )
+        specs = self.inputs(signature)
+        by_row = "instances" in content
+        columns = _columns(content["instances" if by_row else "inputs"], by_row, specs)
+        arrays = {name: _array(columns[name], spec) for name, spec in specs.items()}
+        rows = {len(array) for array in arrays.values()}
+        if len(rows) != 1:
+            raise RequestError(
+                400, f"Every input must have as many rows. Received: {sorted(rows)}."
+            )
+        if not 1 <= next(iter(rows)) <= MAX_ROWS:
+            raise RequestError(
+                400,
+                f"A request must have 1 to {MAX_ROWS} rows. Received: "
+                f"{next(iter(rows))}.",
+            )
+        return signature, by_row, arrays
+
+    def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict:
+        """Runs a signature; returns arrays by output."""
+        tensors = {name: tf.constant(array) for name, array in arrays.items()}
+        outputs = self.signatures[signature](**tensors)
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    def warm_up(self) -> None:
+        """Runs every signature once, so that the first request does not wait."""
+        photo = tf.io.encode_jpeg(np.full((256, 256, 3), 128, np.uint8)).numpy()
+        for signature in self.signatures:
+            arrays = {}
+            for name, spec in self.inputs(signature).items():
+                if spec.dtype == tf.string:
+                    arrays[name] = np.array([photo], object)
+                else:
+                    arrays[name] = np.zeros(
+                        [1, *spec.shape[1:]], spec.dtype.as_numpy_dtype
+                    )
+            self.run(signature, arrays)
+
+
+class Batcher:
+    """Runs waiting requests together: no request waits for others to come."""
+
+    def __init__(self, model: Model):
+        self._model = model
+        self._waiting: asyncio.Queue = asyncio.Queue(MAX_WAITING)
+        self._held: list = []  # Taken from the queue, but for another batch.
+
+    async def predict(self, signature: str, arrays: dict[str, np.ndarray]) -> dict:
+        """Returns the outputs' rows of one request."""
+        future = asyncio.get_running_loop().create_future()
+        try:
+            self._waiting.put_nowait((signature, arrays, future))
+        except asyncio.QueueFull:
+            raise RequestError(
+                503, f"{MAX_WAITING} requests are waiting already; try again later."
+            ) from None
+        return await future
+
+    async def work(self) -> None:
+        """Takes batches and runs them, for ever."""
+        while True:
+            batch = [self._held.pop() if self._held else await self._waiting.get()]
+            signature, rows = batch[0][0], _rows(batch[0][1])
+            while not self._waiting.empty() and rows < BATCH_ROWS:
+                item = self._waiting.get_nowait()
+                rows += _rows(item[1])
+                if item[0] != signature or rows > BATCH_ROWS:
+                    self._held.append(item)
+                    break
+                batch.append(item)
+            # Clients that have gone away.
+            batch = [item for item in batch if not item[2].done()]
+            if batch:
+                await self._run(signature, batch)
+
+    async def _run(self, signature: str, batch: list) -> None:
+        joined = {
+            name: np.concatenate([arrays[name] for _, arrays, _ in batch])
+            for name in batch[0][1]
+        }
+        try:
+            outputs = await concurrency.run_in_threadpool(
+                self._model.run, signature, joined
+            )
+        except Exception as error:
+            # TensorFlow raises many types here; whatever it is, others go on.
+            for _, _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        start = 0
+        for _, arrays, future in batch:
+            stop = start + _rows(arrays)
+            if not future.done():
+                future.set_result({n: v[start:stop] for n, v in outputs.items()})
+            start = stop
+
+
+def make_app(model: Model, max_body: int) -> applications.Starlette:
+    """Builds the web application.
+
+    Args:
+        model: what to serve.
+        max_body: bytes that a request's body may have.
+    """
+    batcher = Batcher(model)
+
+    def check_model(request: requests.Request) -> None:
+        name, version = request.path_params["name"], request.path_params.get("version")
+        if name != model.name or version not in (None, model.version):
+            asked = name if version is None else f"{name}, version {version}"
+            raise RequestError(
+                404,
+                f"There is no model {asked}. Accepted: {model.name}, version "
+                f"{model.version}.",
+            )
+
+    async def status(request):
+        check_model(request)
+        return responses.JSONResponse(
+            {
+                "model_version_status": [
+                    {
+                        "version": str(model.version),
+                        "state": "AVAILABLE",
+                        "status": {"error_code": "OK", "error_message": ""},
+                    }
+                ]
+            }
+        )
+
+    async def metadata(request):
+        check_model(request)
+        return responses.JSONResponse(model.metadata())
+
+    async def predict(request):
+        check_model(request)
+        body = await _read_body(request, max_body)
+        # Off the event loop: a body of megabytes takes a while to read and to write.
+        signature, by_row, arrays = await concurrency.run_in_threadpool(
+            model.parse, body
+        )
+        outputs = await batcher.predict(signature, arrays)
+        content = await concurrency.run_in_threadpool(_answer, outputs, by_row)
+        return responses.Response(content, media_type="application/json")
+
+    async def refuse(request, error):
+        return responses.JSONResponse({"error": str(error)}, error.status)
+
+    async def refuse_route(request, error):
+        message = f"{request.method} {request.url.path}: {error.detail}."
+        return responses.JSONResponse({"error": message}, error.status_code)
+
+    async def fail(request, error):
+        message = f"The model failed: {type(error).__name__}."
+        return responses.JSONResponse({"error": message}, 500)
+
+    class Lifespan:
+        def __init__(self, app):
+            del app
+
+        async def __aenter__(self):
+            self._tasks = [asyncio.create_task(batcher.work()) for _ in range(RUNNERS)]
+
+        async def __aexit__(self, *error):
+            for task in self._tasks:
+                task.cancel()
+
+    one = "/v1/models/{name}"
+    version = one + "/versions/{version:int}"
+    return applications.Starlette(
+        routes=[
+            # The longer path first: a name may hold anything but a slash.
+            routing.Route(version + ":predict", predict, methods=["POST"]),
+            routing.Route(one + ":predict", predict, methods=["POST"]),
+            routing.Route(one + "/metadata", metadata),
+            routing.Route(one, status),
+        ],
+        exception_handlers={
+            RequestError: refuse,
+            404: refuse_route,
+            405: refuse_route,
+            Exception: fail,
+        },
+        lifespan=Lifespan,
+    )
+
+
+async def _read_body(request: requests.Request, max_body: int) -> bytes:
+    body = bytearray()
+    length = request.headers.get("content-length", "0")
+    too_large = length.isdigit() and int(length) > max_body
+    if not too_large:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_body:
+                too_large = True
+                break
+    if too_large:
+        raise RequestError(
+            413, f"The body is too large. Accepted: up to {max_body} bytes."
+        )
+    return bytes(body)
+
+
+def _columns(content: Any, by_row: bool, specs: dict) -> dict[str, list]:
+    """Brings all four JSON shapes of a request into lists of rows by input."""
+    only = next(iter(specs)) if len(specs) == 1 else None
+    if not by_row:
+        if only and not (isinstance(content, dict) and set(content) == {only}):
+            content = {only: content}
+        _check_names(content, specs)
+        return content
+    if not isinstance(content, list):
+        raise RequestError(
+            400, f"instances must be a list. Received: {type(content).__name__}."
+        )
+    rows = []
+    for row in content:
+        if only and not (isinstance(row, dict) and set(row) == {only}):
+            row = {only: row}
+        _check_names(row, specs)
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in specs}
+
+
+def _check_names(content: Any, specs: dict) -> None:
+    if not isinstance(content, dict) or set(content) != set(specs):
+        received = (
+            ", ".join(map(str, content)) or "none"
+            if isinstance(content, dict)
+            else type(content).__name__
+        )
+        raise RequestError(
+            400,
+            f"Accepted: the inputs {', '.join(sorted(specs))}. Received: {received}.",
+        )
+
+
+def _array(rows: Any, spec: tf.TensorSpec) -> np.ndarray:
+    name, shape = spec.name, list(spec.shape[1:])
+    if not isinstance(rows, list):
+        raise RequestError(
+            400, f"{name} must be a list of rows. Received: {type(rows).__name__}."
+        )
+    if spec.dtype == tf.string:
+        array = np.empty(len(rows), object)
+        for i, row in enumerate(rows):
+            array[i] = _bytes(row, name)
+        return array
+    try:
+        array = np.array(rows, spec.dtype.as_numpy_dtype)
+    except (ValueError, TypeError, OverflowError):
+        raise RequestError(
+            400, f"{name} must hold numbers of type {spec.dtype.name}, rows alike."
+        ) from None
+    if list(array.shape[1:]) != shape:
+        raise RequestError(
+            400,
+            f"Every row of {name} must have the shape {shape}. Received: "
+            f"{list(array.shape[1:])}.",
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RequestError(400, f"{name} must hold finite numbers.")
+    return array
+
+
+def _bytes(value: Any, name: str) -> bytes:
+    try:
+        if isinstance(value, dict) and set(value) == {"b64"}:
+            return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        pass
+    raise RequestError(
+        400, f'Every row of {name} must be {{"b64": "..."}} with valid base64.'
+    )
+
+
+def _rows(arrays: dict[str, np.ndarray]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _answer(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
+    columns = {
+        name: [{"b64": base64.b64encode(row).decode()} for row in values]
+        if values.dtype == object
+        else values.tolist()
+        for name, values in outputs.items()
+    }
+    if len(columns) == 1:
+        predictions = next(iter(columns.values()))
+    elif by_row:
+        predictions = [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)
+        ]
+    else:
+        predictions = columns
+    key = "predictions" if by_row else "outputs"
+    return json.dumps({key: predictions}, separators=(",", ":")).encode()
+
+
+def _describe(tensors: dict) -> dict:
+    return {
+        name: {"dtype": spec.dtype.name, "shape": [d or -1 for d in spec.shape]}
+        for name, spec in tensors.items()
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see the module's docstring."""
+    del argv
+    model = Model(require_flag("model"))
+    try:
+        listener = socket.create_server((FLAGS.host, FLAGS.port), backlog=1024)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot listen on {FLAGS.host}:{FLAGS.port}: {error.strerror or error}."
+        ) from None
+    model.warm_up()
+    host, port = listener.getsockname()[:2]
+    print(f"Serving {model.name} at http://{host}:{port}/v1/models/{model.name}")
+    # The line is waited for by whoever started us.
+    print("Ready.", flush=True)
+    app = make_app(model, FLAGS.max_body_mb * 2**20)
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("model", None, "Folder written by export.saved_model.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+    flags.DEFINE_integer("port", 8501, "Port; 0 takes a free one.", 0, 65535)
+    flags.DEFINE_integer("max_body_mb", 32, "Largest request in MiB.", lower_bound=1)
+    run_main(main)

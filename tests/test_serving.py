@@ -1,0 +1,234 @@
+"""The HTTP server, as a process of its own, with photos over the wire."""
+
+import base64
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import spread_spectrum
+
+from export.saved_model import export_saved_model
+from faketagger_tf.data import (
+    canvas_square,
+    crop_canvas,
+    decode_photo,
+    draw_photo,
+    encode_image,
+    identity_from_seed,
+)
+from faketagger_tf.tagger import Tagger
+
+pytest.importorskip("starlette", reason="pip install -r requirements-serving.txt")
+pytest.importorskip("uvicorn")
+
+PATH = "/v1/models/faketagger"
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    encoder, decoder = spread_spectrum.build()
+    return Tagger(spread_spectrum.CONFIG, encoder, decoder, detect=lambda photo: [])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """(host, port) of a server process."""
+    folder = tmp_path_factory.mktemp("serving") / "faketagger"
+    export_saved_model(spread_spectrum.CONFIG, *spread_spectrum.build(), str(folder))
+    command = [sys.executable, "-m", "faketagger_tf.serving", f"--model={folder}"]
+    process = subprocess.Popen(
+        [*command, "--port=0", "--max_body_mb=2"], stdout=subprocess.PIPE, text=True
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "Ready.\n":
+            break
+    assert lines[-1:] == ["Ready.\n"], lines
+    address = lines[-2].split("http://")[1].split("/")[0]
+    host, port = address.split(":")
+    yield host, int(port)
+    process.terminate()
+    assert process.wait(timeout=20) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def photos(tagger):
+    """JPEGs of tagged and untagged drawn photos of several sizes, with payloads."""
+    made = []
+    for number, (height, width) in enumerate([(200, 150), (240, 320), (128, 128)]):
+        photo = drawn(number, height, width)
+        made.append((encode_image(photo, ".jpg", 90), None))
+        payload = 37 * number + 5
+        tagged = tagger.embed(photo, payload)
+        made.append((encode_image(tagged, ".jpg", 95), payload))
+    return made
+
+
+def drawn(number: int, height: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(number)
+    photo, _, _ = draw_photo(identity_from_seed(number), rng, max(height, width))
+    return np.ascontiguousarray(photo[:height, :width])
+
+
+def call(server, method, path, body=None, headers=None):
+    """Returns (status, parsed answer)."""
+    with contextlib.closing(http.client.HTTPConnection(*server, timeout=60)) as link:
+        data = json.dumps(body) if isinstance(body, dict | list) else body
+        link.request(method, path, data, headers or {})
+        answer = link.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def b64(data: bytes) -> dict:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def python_logits(tagger, data: bytes) -> np.ndarray:
+    photo = decode_photo(data)
+    square = canvas_square(photo.shape[1], photo.shape[0])
+    canvas = crop_canvas(photo, square, tagger.config.image_size)
+    return tagger._decode(canvas[None] / np.float32(255)).numpy()[0]
+
+
+def test_reads_what_the_library_reads(server, tagger, photos):
+    body = {"instances": [b64(data) for data, _ in photos]}
+    status, answer = call(server, "POST", f"{PATH}:predict", body)
+    assert status == 200
+    assert len(answer["predictions"]) == len(photos)
+    for row, (data, payload) in zip(answer["predictions"], photos, strict=True):
+        expected = python_logits(tagger, data)
+        np.testing.assert_allclose(row["logits"], expected, atol=0.1)
+        assert row["valid"] is True
+        if payload is not None:
+            assert row["bits"] == (expected > 0).astype(int).tolist()
+            read = tagger.code.decode(np.array([row["logits"]]))
+            assert read.payloads == [payload]
+
+
+def test_tags_over_http_and_reads_back(server, tagger):
+    photo = drawn(9, 180, 260)
+    instance = {
+        "image_bytes": b64(encode_image(photo, ".png")),
+        "message": tagger.code.encode([0xC3])[0].tolist(),
+    }
+    body = {"signature_name": "tag_bytes", "instances": [instance]}
+    status, answer = call(server, "POST", f"{PATH}/versions/1:predict", body)
+    assert status == 200
+    row = answer["predictions"][0]
+    tagged = decode_photo(base64.b64decode(row["tagged_bytes"]["b64"]))
+    assert np.abs(tagged.astype(int) - tagger.embed(photo, 0xC3)).mean() < 0.2
+    assert [reading.payload for reading in tagger.examine(tagged)] == [0xC3]
+
+
+def test_columns_and_canvases(server, tagger):
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3))
+    body = {"signature_name": "read_canvas_uint8", "inputs": canvases.tolist()}
+    status, answer = call(server, "POST", f"{PATH}:predict", body)
+    assert status == 200
+    expected = tagger._decode((canvases / 255).astype(np.float32)).numpy()
+    np.testing.assert_allclose(answer["outputs"]["logits"], expected, atol=1e-4)
+
+
+def test_200_requests_at_once(server, photos):
+    def ask(number):
+        data, _ = photos[number % len(photos)]
+        rows = [b64(data)] if number % 7 else [b64(data), b64(b"garbage")]
+        return call(server, "POST", f"{PATH}:predict", {"instances": rows})
+
+    alone = [ask(number + 1)[1]["predictions"][0] for number in range(len(photos))]
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(ask, range(200)))
+    for number, (status, answer) in enumerate(answers):
+        assert status == 200
+        rows = answer["predictions"]
+        expected = alone[(number - 1) % len(photos)]
+        np.testing.assert_allclose(rows[0]["logits"], expected["logits"], atol=1e-4)
+        assert [row["valid"] for row in rows] == [True, False][: len(rows)]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"\xff\xd8\xff\xe0 a JPEG as it is", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[]", "either instances or inputs"),
+        ({"rows": []}, "either instances or inputs"),
+        ({"instances": []}, "1 to 64 rows"),
+        ({"instances": [{"b64": ""}] * 65}, "1 to 64 rows"),
+        ({"instances": 5}, "instances must be a list"),
+        ({"instances": ["text"]}, "valid base64"),
+        ({"instances": [{"b64": "%%%"}]}, "valid base64"),
+        ({"instances": [{"b64": 5}]}, "valid base64"),
+        (
+            {"signature_name": "write", "instances": [1]},
+            "There is no signature 'write'",
+        ),
+        ({"signature_name": [], "instances": [1, 2]}, "base64"),
+        (
+            {"signature_name": "tag_bytes", "instances": [{"b64": ""}]},
+            "the inputs image",
+        ),
+        ({"signature_name": "tag_canvas", "inputs": [1]}, "the inputs cover, message"),
+        ({"signature_name": "read_canvas", "instances": [[1, 2]]}, "the shape [64, 64"),
+        ({"signature_name": "read_canvas", "instances": [[1], [1, 2]]}, "hold numbers"),
+        ({"signature_name": "read_canvas", "instances": ["x"]}, "hold numbers"),
+        (
+            {
+                "signature_name": "tag_bytes",
+                "inputs": {"image_bytes": [{"b64": ""}], "message": []},
+            },
+            "shape [16]",
+        ),
+    ],
+)
+def test_bad_requests_get_one_clear_sentence(server, body, message):
+    status, answer = call(server, "POST", f"{PATH}:predict", body)
+    assert status == 400
+    assert message in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_oversized_bodies_are_refused(server):
+    body = b"x" * (2 * 2**20 + 1)
+    status, answer = call(server, "POST", f"{PATH}:predict", body)
+    assert (status, "too large" in answer["error"]) == (413, True)
+    # Without a length the server has to count.
+    chunks = (b"x" * 2**16 for _ in range(40))
+    with contextlib.closing(http.client.HTTPConnection(*server, timeout=60)) as link:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            link.request("POST", f"{PATH}:predict", chunks, encode_chunked=True)
+        assert link.getresponse().status == 413
+
+
+def test_status_metadata_and_wrong_paths(server):
+    status, answer = call(server, "GET", PATH)
+    assert (status, answer["model_version_status"][0]["state"]) == (200, "AVAILABLE")
+    status, answer = call(server, "GET", f"{PATH}/metadata")
+    tag = answer["metadata"]["tag_bytes"]
+    assert tag["inputs"]["message"] == {"dtype": "float32", "shape": [-1, 16]}
+    assert tag["outputs"]["tagged_bytes"] == {"dtype": "string", "shape": [-1]}
+    for method, path, expected in (
+        ("GET", "/v1/models/other", 404),
+        ("POST", "/v1/models/other:predict", 404),
+        ("POST", f"{PATH}/versions/2:predict", 404),
+        ("GET", "/", 404),
+        ("GET", f"{PATH}:predict", 404),
+        ("DELETE", PATH, 405),
+    ):
+        status, answer = call(server, method, path)
+        assert status == expected, path
+        assert answer["error"]
+
+
+def test_model_that_is_not_there(tmp_path):
+    from faketagger_tf.serving import Model
+
+    with pytest.raises(ValueError, match="no SavedModel to serve"):
+        Model(str(tmp_path))
