@@ -1,0 +1,130 @@
+"""Prints what each TFLite export weighs, how fast it is and how well it agrees.
+
+    python -m benchmarks.tflite --tagger=portrait128 --data=drawn
+
+Agreement with Keras is measured on held-out photos, tagged at the tagger's strength and
+manipulated with real codecs: bits alike, bit accuracy lost against float32, word error.
+Latency is the fastest and the median of 50 calls on one canvas.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+from absl import flags
+
+from export import tflite
+from faketagger_tf import evaluation, lite
+from faketagger_tf.command import run_main
+from faketagger_tf.data.load import load_split
+from faketagger_tf.manipulations import Context, parse_chains
+from faketagger_tf.messages import MessageCode
+from faketagger_tf.storage import load_tagger, write_atomic
+
+FLAGS = flags.FLAGS
+CALLS = 50
+
+
+def latency(path: str, canvas: np.ndarray, threads: int) -> tuple[float, float]:
+    """Returns the fastest and the median call in milliseconds."""
+    decode = lite.load_decoder(path, threads)
+    decode(canvas)
+    times = []
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        decode(canvas)
+        times.append(1e3 * (time.perf_counter() - start))
+    return min(times), float(np.median(times))
+
+
+def main(argv: list[str]) -> int:
+    """Runs the benchmark; see the module's docstring."""
+    del argv
+    config, encoder, decoder = load_tagger(FLAGS.tagger)
+    options = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
+    calibration, _ = load_split(FLAGS.data, "train", **options)
+    step = max(1, len(calibration) // tflite.CALIBRATION_CANVASES)
+    calibration = tflite.calibration_canvases(
+        config, encoder, calibration[::step][: tflite.CALIBRATION_CANVASES]
+    )
+    covers, _ = load_split(FLAGS.data, "test", **options)
+    covers = covers[: FLAGS.limit]
+    code = MessageCode(config.payload_bits, config.message_bits, config.crc_bits)
+    _, _, manipulated = evaluation.evaluate(
+        config,
+        encoder,
+        evaluation.keras_decode(decoder),
+        covers,
+        parse_chains(FLAGS.manipulation),
+        Context(face_region=config.face_region),
+        psnr=FLAGS.psnr or None,
+        samples=1,
+    )
+    # The payloads that `evaluate` embeds with its default seed.
+    payload = code.random_payloads(len(covers), np.random.default_rng([0, 0]))
+    word = code.encode(payload)
+    keras_logits = {
+        spec: evaluation.read_logits(evaluation.keras_decode(decoder), images)
+        for spec, images in manipulated.items()
+    }
+    accuracy = np.mean([(x > 0) == word for x in keras_logits.values()])
+    lines = [
+        f"{len(covers)} photos, {len(manipulated)} manipulations, "
+        f"{FLAGS.psnr or config.psnr} dB, Keras bit accuracy {accuracy:.4f}.",
+        "",
+        "| decoder | KiB | 1 thread, ms | 2 threads, ms | bits as Keras | "
+        "largest loss of bit accuracy | word error, Keras / file |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for precision in tflite.PRECISIONS["decoder"]:
+            content = tflite.convert_decoder(
+                config, decoder, precision, calibration=calibration
+            )
+            path = pathlib.Path(folder) / f"{precision}.tflite"
+            path.write_bytes(content)
+            canvas = covers[:1].astype(np.float32) / 255.0
+            one, two = (latency(str(path), canvas, threads) for threads in (1, 2))
+            decode = lite.load_decoder(str(path))
+            alike, lost, failed = [], [], []
+            for spec, images in manipulated.items():
+                ours = keras_logits[spec]
+                theirs = evaluation.read_logits(decode, images)
+                alike.append(np.mean((ours > 0) == (theirs > 0)))
+                right = [np.mean((x > 0) == word) for x in (ours, theirs)]
+                lost.append(right[0] - right[1])
+                failed.append(
+                    [
+                        np.any(code.decode(x).payload_bits != payload, axis=1).mean()
+                        for x in (ours, theirs)
+                    ]
+                )
+            before, after = np.mean(failed, axis=0)
+            lines.append(
+                f"| {precision} | {len(content) / 1024:.0f} | "
+                f"{one[0]:.2f} ({one[1]:.2f}) | {two[0]:.2f} ({two[1]:.2f}) | "
+                f"{np.mean(alike):.4f} | {100 * max(lost):.2f} points | "
+                f"{before:.4f} / {after:.4f} |"
+            )
+    table = "\n".join(lines) + "\n"
+    print(table)
+    if FLAGS.output:
+        write_atomic(FLAGS.output, table)
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("tagger", "portrait128", "A preset's name or a run's folder.")
+    flags.DEFINE_string("data", "drawn", "'drawn' or a folder of photos.")
+    flags.DEFINE_integer("limit", 64, "Held-out photos.", lower_bound=1)
+    flags.DEFINE_float("psnr", 0.0, "Strength in dB; 0 takes the tagger's own.")
+    flags.DEFINE_multi_string(
+        "manipulation",
+        ["identity", "jpeg(75)", "jpeg(50)", "resize(0.5)", "facepaste|jpeg(75)"],
+        "A chain to measure; repeat the flag for more.",
+    )
+    flags.DEFINE_string("output", "", "Markdown file to write; empty for none.")
+    run_main(main)
