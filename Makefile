@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= drawn
 RUN ?= runs/demo
+# What the exports, the page and the benchmarks take: a preset or a trained run's folder.
+TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint bench tfa-parity clean
+.PHONY: demo test test-web lint bench bench-tagging bench-tflite bench-serving web tfa-parity clean
 
-$(BIN)/.ready: requirements.txt requirements-dev.txt
+$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
@@ -17,7 +19,8 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	  --data=$(DATA) --output=$(RUN)/faceswap
 	$(BIN)/python -m trainers.joint --flagfile=configs/demo.cfg \
 	  --data=$(DATA) --swap_model=$(RUN)/faceswap --output=$(RUN)/joint
-	$(BIN)/python -m export.tflite --tagger=$(RUN)/joint --output=$(RUN)/decoder.tflite
+	$(BIN)/python -m export.tflite --tagger=$(RUN)/joint --overwrite \
+	  --output=$(RUN)/decoder.tflite
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/demo_evaluate.cfg \
 	  --data=$(DATA) --swap_model=$(RUN)/faceswap --tagger=$(RUN)/joint \
 	  --tflite=$(RUN)/decoder.tflite --output=$(RUN)
@@ -25,7 +28,10 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	  $(RUN)/tagged.png $(RUN)/swapped.jpg
 
 test: $(BIN)/.ready  ## the whole test suite, offline
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/web
+
+test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chromium
+	$(BIN)/python -m pytest tests/web
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
@@ -35,15 +41,41 @@ bench: $(BIN)/.ready  ## speed on this machine; nothing is asserted
 	$(BIN)/python -m benchmarks.channel_code
 	$(BIN)/python -m benchmarks.training_step
 
+bench-tagging: $(BIN)/.ready  ## photos a minute through `faketagger`
+	$(BIN)/python -m benchmarks.tagging --tagger=$(TAGGER)
+
+bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
+	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \
+	  --output=build/tflite.md
+
+bench-serving: $(BIN)/.ready  ## throughput and latency of the HTTP server; PHOTO=file
+	$(BIN)/python -m export.saved_model --tagger=$(TAGGER) --overwrite \
+	  --output=build/models/faketagger
+	$(BIN)/python -m benchmarks.serving --model=build/models/faketagger \
+	  --photo=$(PHOTO) --output=build/serving.md
+
+web/node_modules/.ready: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web: $(BIN)/.ready web/node_modules/.ready  ## the browser page, in build/web
+	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite \
+	  --output=build/web-models/decoder.tflite
+	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite --model=encoder \
+	  --precision=float16 --output=build/web-models/encoder.tflite
+	node web/build.mjs build/web build/web-models
+
 # The reference environment holds tensorflow-addons, which needs TF 2.15 and Python 3.11.
 .venv-tfa/.ready: requirements-tfa.txt
 	python3.11 -m venv .venv-tfa
 	.venv-tfa/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-tfa-parity: .venv-tfa/.ready $(BIN)/.ready
-	.venv-tfa/bin/python -m benchmarks.tfa_parity --write=tests/manipulations/tfa_reference.npz
-	$(BIN)/python -m benchmarks.tfa_parity --compare=tests/manipulations/tfa_reference.npz
+tfa-parity: .venv-tfa/.ready $(BIN)/.ready  ## our image operations against tensorflow-addons
+	.venv-tfa/bin/python -m benchmarks.tfa_parity \
+	  --write=tests/manipulations/tfa_reference.npz
+	$(BIN)/python -m benchmarks.tfa_parity \
+	  --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
 	rm -rf .venv .venv-tfa runs build

@@ -72,7 +72,7 @@ def test_command_runs_without_tensorflow(decoder_file, tmp_path):
     expected = lite.read_files(str(decoder_file), [str(path)])[str(path)]
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
     run = run_without(
-        ("tensorflow", "keras", "h5py"), program, str(decoder_file), str(path)
+        ("tensorflow", "keras", "h5py", "absl"), program, str(decoder_file), str(path)
     )
     assert run.returncode == 0, run.stderr
     assert f"payload 0x{expected.payloads[0]:02X}, checksum" in run.stdout

@@ -21,17 +21,15 @@ from faketagger_tf.data.images import (
     read_photo,
     write_image,
 )
-from faketagger_tf.data.photos import (
-    Photo,
-    PhotoSet,
-    find_photos,
-    group_people,
-    load_canvases,
-    padded_size,
-    read_canvas,
-)
 
 _LAZY = {
+    "Photo": "photos",
+    "PhotoSet": "photos",
+    "find_photos": "photos",
+    "group_people": "photos",
+    "load_canvases": "photos",
+    "padded_size": "photos",
+    "read_canvas": "photos",
     "canvas_dataset": "pipeline",
     "paired_faces_dataset": "pipeline",
     "photo_dataset": "pipeline",
@@ -47,18 +45,11 @@ _LAZY = {
 __all__ = [
     "EXTENSIONS",
     "LANDMARKS",
-    "Photo",
-    "PhotoSet",
     "canvas_square",
     "crop_canvas",
     "decode_photo",
     "encode_image",
-    "find_photos",
-    "group_people",
     "list_photos",
-    "load_canvases",
-    "padded_size",
-    "read_canvas",
     "read_photo",
     "similarity_from_landmarks",
     "square_matrix",
