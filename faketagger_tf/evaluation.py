@@ -13,8 +13,11 @@ from faketagger_tf import metrics
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.manipulations import Chain, Context
 from faketagger_tf.messages import MessageCode
+from faketagger_tf.presence import Presence, surprise
 
 BATCH = 32
+# At which the share of tags that are found is reported.
+FALSE_POSITIVE_RATES = (1e-3, 1e-6)
 
 
 @dataclasses.dataclass
@@ -96,8 +99,10 @@ def evaluate(
     seed: int = 0,
     psnr: float | None = None,
     samples: int = 4,
+    repeats: int = 1,
+    presence: Presence | None = None,
 ) -> tuple[dict, list[Sample], dict[str, np.ndarray]]:
-    """Tags every cover with a random payload and reads it after every chain.
+    """Tags every cover with random payloads and reads them after every chain.
 
     A chain that swaps A for B is measured on A's photos alone where the identities
     are known.
@@ -113,6 +118,9 @@ def evaluate(
         seed: of payloads and manipulations; one seed, one report.
         psnr: strength in dB for a scheduled encoder; None takes the configuration's.
         samples: photos that are kept for the picture.
+        repeats: payloads that each cover is tagged with, one after the other.
+        presence: calibration of the presence score; with one, the report also has the
+            true positive rate at each of `FALSE_POSITIVE_RATES`.
 
     Returns:
         The report as written to report.json; the samples; and, by spec, the
@@ -120,10 +128,13 @@ def evaluate(
     """
     code = MessageCode(config.payload_bits, config.message_bits, config.crc_bits)
     rng = np.random.default_rng([seed, 0])
+    photos = len(covers)
+    covers = np.concatenate([covers] * repeats)
+    identities = list(identities) * repeats
     payload_bits = code.random_payloads(len(covers), rng)
     code_bits = code.encode(payload_bits)
     tagged = tag_canvases(config, encoder, covers, code_bits, psnr)
-    chosen = _spread(len(covers), samples, identities)
+    chosen = _spread(photos, samples, identities)
     kept = [
         Sample(
             covers[i],
@@ -139,11 +150,13 @@ def evaluate(
         "ssim": float(np.mean(metrics.ssim(covers, tagged))),
         "message_bits": config.message_bits,
         "payload_bits": config.payload_bits,
-        "images": len(covers),
+        "images": photos,
+        "payloads_per_image": repeats,
         "manipulations": {},
     }
     # A face that is pasted in comes from a photo without a tag.
     donors = np.roll(covers, 1, axis=0)
+    thirds = lightness_thirds(covers, config.face_region)
     manipulated = {}
     for chain in chains:
         spec = str(chain)
@@ -168,12 +181,43 @@ def evaluate(
             "bit_accuracy": float(1.0 - np.mean(wrong[rows]) / config.message_bits),
             "word_error_rate": float(np.mean(failed[rows])),
             "raw_word_error_rate": float(np.mean(wrong[rows] > 0)),
-            "images": int(np.sum(rows)),
+            "words": int(np.sum(rows)),
+            "bit_accuracy_by_lightness": [
+                float(1.0 - np.mean(wrong[rows & third]) / config.message_bits)
+                if np.any(rows & third)
+                else None
+                for third in thirds
+            ],
         }
+        if presence:
+            surprises = surprise(read.score, config.message_bits, code.k)
+            p_values = np.array([presence.p_value(float(x)) for x in surprises])
+            for rate in FALSE_POSITIVE_RATES:
+                found = read.crc_ok & ~failed & (p_values <= rate)
+                report["manipulations"][spec][_rate_key(rate)] = float(
+                    np.mean(found[rows])
+                )
         for sample, i in zip(kept, chosen, strict=True):
             sample.manipulated[spec] = (images[i], int(wrong[i]))
         manipulated[spec] = images
     return report, kept, manipulated
+
+
+def lightness_thirds(covers: np.ndarray, face_region: float) -> list[np.ndarray]:
+    """Splits photos by the mean luma of the inner half of the face region.
+
+    A stand-in for skin tone where it is not annotated; light and make-up count too.
+
+    Returns:
+        Three bool `[N]`: the darkest, the middle and the lightest third.
+    """
+    side = covers.shape[1]
+    length = max(1, round(side * face_region / 2))
+    start = (side - length) // 2
+    face = covers[:, start : start + length, start : start + length]
+    luma = face.mean(axis=(1, 2)) @ [0.299, 0.587, 0.114]
+    low, high = np.quantile(luma, [1 / 3, 2 / 3])
+    return [luma <= low, (luma > low) & (luma <= high), luma > high]
 
 
 def swap_sources(chain: Chain, identities: Sequence[str], count: int) -> np.ndarray:
@@ -200,20 +244,46 @@ def _spread(count: int, samples: int, identities: Sequence[str]) -> list[int]:
     return picked[:samples]
 
 
+def _rate_key(rate: float) -> str:
+    return f"true_positive_rate_at_{rate:.0e}"
+
+
 def markdown_table(report: dict) -> str:
     """Returns a report as Markdown."""
+    rates = [
+        rate
+        for rate in FALSE_POSITIVE_RATES
+        if all(_rate_key(rate) in row for row in report["manipulations"].values())
+    ]
+    titles = ["manipulation", "words", "bit accuracy", "word error"]
+    titles += ["word error, raw bits"]
+    titles += [f"found at {rate:.0e}" for rate in rates]
     lines = [
-        f"{report['images']} photos, PSNR {report['psnr']:.2f} dB, SSIM "
-        f"{report['ssim']:.4f}, {report['message_bits']} code bits, "
-        f"{report['payload_bits']} payload bits.",
+        f"{report['images']} photos, {report['payloads_per_image']} payload(s) each, "
+        f"PSNR {report['psnr']:.2f} dB, SSIM {report['ssim']:.4f}, "
+        f"{report['message_bits']} code bits, {report['payload_bits']} payload bits.",
         "",
-        "| manipulation | photos | bit accuracy | word error | word error, raw bits |",
-        "|---|---|---|---|---|",
+        "| " + " | ".join(titles) + " |",
+        "|---" * len(titles) + "|",
     ]
     for spec, row in report["manipulations"].items():
-        cell = spec.replace("|", "\\|")
-        lines.append(
-            f"| `{cell}` | {row['images']} | {row['bit_accuracy']:.4f} | "
-            f"{row['word_error_rate']:.4f} | {row['raw_word_error_rate']:.4f} |"
-        )
+        cells = [f"`{spec}`".replace("|", "\\|"), f"{row['words']}"]
+        values = [row["bit_accuracy"], row["word_error_rate"]]
+        values += [row["raw_word_error_rate"], *(row[_rate_key(r)] for r in rates)]
+        cells += [f"{value:.4f}" for value in values]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def markdown_lightness(report: dict) -> str:
+    """Returns a report's bit accuracy by lightness of the face as Markdown."""
+    lines = ["| bit accuracy | darkest third | middle third | lightest third |"]
+    lines += ["|---|---|---|---|"]
+    for spec, row in report["manipulations"].items():
+        cells = [f"`{spec}`".replace("|", "\\|")]
+        cells += [
+            "-" if value is None else f"{value:.4f}"
+            for value in row["bit_accuracy_by_lightness"]
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -29,13 +29,13 @@ import dataclasses
 import functools
 import math
 import os
-import pathlib
 
 import numpy as np
 from absl import flags
 
 from faketagger_tf.command import run_main
 from faketagger_tf.config import read_json_dataclass, write_json_dataclass
+from faketagger_tf.storage import tagger_folder, write_atomic
 
 PRESENCE = "presence.json"
 QUANTILE = 0.9
@@ -147,6 +147,12 @@ class Presence:
         return math.exp(min(exponent, 0.0))
 
 
+def load_presence(tagger: str | os.PathLike) -> Presence | None:
+    """Loads the calibration of a preset or a tagger's folder; None if it has none."""
+    path = tagger_folder(tagger) / PRESENCE
+    return Presence.load(path) if path.is_file() else None
+
+
 FLAGS = flags.FLAGS
 
 
@@ -162,8 +168,7 @@ def main(argv: list[str]) -> int:
     del argv
     from faketagger_tf.command import require_flag
     from faketagger_tf.data import find_photos, read_photo
-    from faketagger_tf.storage import write_atomic
-    from faketagger_tf.tagger import Tagger, tagger_folder
+    from faketagger_tf.tagger import Tagger
 
     tagger = Tagger.load(FLAGS.tagger)
     photos = find_photos(require_flag("data"), FLAGS.split)
@@ -176,7 +181,7 @@ def main(argv: list[str]) -> int:
             continue
         surprises += [reading.surprise for reading in readings]
     presence = Presence.fit(surprises)
-    path = FLAGS.output or pathlib.Path(tagger_folder(FLAGS.tagger)) / PRESENCE
+    path = FLAGS.output or tagger_folder(FLAGS.tagger) / PRESENCE
     write_atomic(path, presence.to_json())
     print(f"{path}: {presence}")
     return 0

@@ -28,6 +28,13 @@ def list_presets() -> list[str]:
     return sorted(path.parent.name for path in PRESETS.glob(f"*/{CONFIG}"))
 
 
+def tagger_folder(name: str | os.PathLike) -> pathlib.Path:
+    """Returns the folder of a shipped preset, or `name` itself as a folder."""
+    if os.fspath(name) in list_presets():
+        return PRESETS / os.fspath(name)
+    return pathlib.Path(name)
+
+
 def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
     """Writes a file such that a killed run leaves the old one or the new one.
 
@@ -95,9 +102,7 @@ def load_tagger(
         ValueError: there is no such preset or folder, or its weights are damaged or
             do not fit its configuration.
     """
-    folder = PRESETS / os.fspath(name)
-    if os.fspath(name) not in list_presets():
-        folder = pathlib.Path(name)
+    folder = tagger_folder(name)
     if not (folder / CONFIG).is_file():
         raise ValueError(
             f"There is no tagger {os.fspath(name)!r}. Accepted: a folder with a "

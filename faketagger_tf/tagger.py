@@ -15,7 +15,6 @@ import dataclasses
 import itertools
 import math
 import os
-import pathlib
 import secrets
 
 import cv2
@@ -33,8 +32,8 @@ from faketagger_tf.data import (
 from faketagger_tf.faces import Face, detect_faces
 from faketagger_tf.keys import KeyedCode
 from faketagger_tf.messages import MessageCode, parse_payload
-from faketagger_tf.presence import PRESENCE, Presence, surprise
-from faketagger_tf.storage import PRESETS, list_presets, load_tagger
+from faketagger_tf.presence import Presence, load_presence, surprise
+from faketagger_tf.storage import load_tagger
 
 FPR = 1e-6  # Default false-positive rate per face.
 MIN_SIDE = 96  # Shorter side of the smallest photo, in pixels.
@@ -116,13 +115,6 @@ class Reading:
     canvas: Canvas | None = None
 
 
-def tagger_folder(name: str | os.PathLike) -> pathlib.Path:
-    """The folder that `storage.load_tagger` reads for a preset's name or a folder."""
-    if os.fspath(name) in list_presets():
-        return PRESETS / os.fspath(name)
-    return pathlib.Path(name)
-
-
 class Tagger:
     """Embeds payloads in photos and reads them back. Safe to use from many threads.
 
@@ -179,9 +171,7 @@ class Tagger:
             ValueError: there is no such tagger, or its files are damaged.
         """
         config, encoder, decoder = load_tagger(name)
-        calibration = tagger_folder(name) / PRESENCE
-        presence = Presence.load(calibration) if calibration.is_file() else None
-        return cls(config, encoder, decoder, presence, key)
+        return cls(config, encoder, decoder, load_presence(name), key)
 
     def find_canvases(self, photo: np.ndarray) -> list[Canvas]:
         """Finds where the tags of a photo lie, largest face first; never empty.

@@ -72,7 +72,8 @@ def test_perfect_reading(encoder, covers):
         "bit_accuracy": 1.0,
         "word_error_rate": 0.0,
         "raw_word_error_rate": 0.0,
-        "images": COUNT,
+        "words": COUNT,
+        "bit_accuracy_by_lightness": [1.0, 1.0, 1.0],
     }
 
 
@@ -126,8 +127,8 @@ def test_a_swap_is_measured_on_its_source(encoder, covers):
         ["identity", "faceswap(A>B)"],
         identities=identities,
     )
-    assert report["manipulations"]["identity"]["images"] == COUNT
-    assert report["manipulations"]["faceswap(A>B)"]["images"] == 25
+    assert report["manipulations"]["identity"]["words"] == COUNT
+    assert report["manipulations"]["faceswap(A>B)"]["words"] == 25
     assert report["manipulations"]["faceswap(A>B)"]["bit_accuracy"] == 1.0
 
 

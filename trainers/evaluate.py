@@ -10,6 +10,7 @@ uint8 images and with OpenCV's codecs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 
@@ -17,16 +18,25 @@ import cv2
 import numpy as np
 from absl import flags
 
-from faketagger_tf import evaluation, lite
+from faketagger_tf import attacks, evaluation, lite
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.data import write_image
+from faketagger_tf.data import (
+    draw_photo,
+    find_photos,
+    identity_from_seed,
+    read_photo,
+    write_image,
+)
 from faketagger_tf.data.load import load_split
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
+from faketagger_tf.presence import load_presence
 from faketagger_tf.storage import load_swaps, load_tagger, write_atomic
+from faketagger_tf.tagger import Tagger
 
 FLAGS = flags.FLAGS
 
+DRAWN_PHOTOS = 200  # Untagged drawings in which --attacks looks for a tag.
 CAPTION = 14  # Height in pixels of the line under a picture.
 
 
@@ -39,6 +49,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer(
         "limit", 0, "Measure this many photos at most; 0 for all.", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "repeats", 1, "Payloads that each photo is tagged with.", lower_bound=1
     )
     flags.DEFINE_multi_string(
         "manipulation",
@@ -56,6 +69,12 @@ def define_flags() -> None:
         "",
         "Decoder file to read the same images with; the report then says how many "
         "images both read alike.",
+    )
+    flags.DEFINE_bool(
+        "attacks",
+        False,
+        "Also measure a second tag, averaged residuals, accuracy by lightness of the "
+        "face, and false positives on the untagged photos and on drawn faces.",
     )
     flags.DEFINE_integer("samples", 4, "Rows of the picture.", lower_bound=1)
     flags.DEFINE_integer("seed", 1, "Seed of payloads and manipulations.")
@@ -116,6 +135,29 @@ def write_example(
     write_atomic(folder / "example.json", json.dumps(note, indent=2) + "\n")
 
 
+def count_untagged(tagger: str) -> dict[str, dict]:
+    """Counts false positives on the untagged photos and on drawn faces."""
+    examine = Tagger.load(tagger).examine
+    rng = np.random.default_rng([FLAGS.seed, 2])
+    drawn = (
+        draw_photo(identity_from_seed(1000 + i), rng)[0]
+        for i in range(FLAGS.limit or DRAWN_PHOTOS)
+    )
+    counts = {"drawn faces": attacks.count_false_positives(examine, drawn)}
+    if FLAGS.data != "drawn":
+        photos = list(find_photos(FLAGS.data, FLAGS.split))
+        found = _read_all(photos[: FLAGS.limit or None])
+        counts[f"{FLAGS.split} photos"] = attacks.count_false_positives(examine, found)
+    return counts
+
+
+def _read_all(photos):
+    for photo in photos:
+        # An unreadable one was named when the canvases were loaded.
+        with contextlib.suppress(ValueError):
+            yield read_photo(photo.path)
+
+
 def main(argv: list[str]) -> int:
     """Runs the command; see the module's docstring."""
     del argv
@@ -145,6 +187,8 @@ def main(argv: list[str]) -> int:
         seed=FLAGS.seed,
         psnr=FLAGS.psnr or None,
         samples=FLAGS.samples,
+        repeats=FLAGS.repeats,
+        presence=load_presence(tagger),
     )
     if FLAGS.tflite:
         read = lite.load_decoder(FLAGS.tflite)
@@ -158,6 +202,13 @@ def main(argv: list[str]) -> int:
             "largest_logit_difference": float(np.abs(ours - theirs).max()),
         }
     table = evaluation.markdown_table(report)
+    if FLAGS.attacks:
+        report["attacks"] = attacks.measure_attacks(
+            config, encoder, decode, covers, FLAGS.seed
+        )
+        report["untagged"] = count_untagged(tagger)
+        table += "\n" + evaluation.markdown_lightness(report)
+        table += "\n" + attacks.markdown_attacks(report["attacks"], report["untagged"])
     write_atomic(output / "report.json", json.dumps(report, indent=2) + "\n")
     write_atomic(output / "report.md", table)
     write_image(output / "panel.png", draw_panel(samples))

@@ -93,7 +93,7 @@ def test_report_is_complete_and_deterministic(world, tmp_path):
         assert {"bit_accuracy", "word_error_rate", "raw_word_error_rate"} <= set(row)
         assert 0 <= row["bit_accuracy"] <= 1
     swap = report["manipulations"]["faceswap(A>B,mask=none,colour=0)"]
-    assert swap["images"] < report["images"], "a swap is measured on its source"
+    assert swap["words"] < report["images"], "a swap is measured on its source"
     assert "| `identity` |" in (tmp_path / "one" / "report.md").read_text()
     panel = read_photo(tmp_path / "one" / "panel.png")
     assert panel.shape[1] > 6 * 32
@@ -105,6 +105,26 @@ def test_report_is_complete_and_deterministic(world, tmp_path):
     for name in ("report.json", "panel.png"):
         one, two = (tmp_path / run / name for run in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_attacks_are_reported(world, tmp_path):
+    result = run(
+        "trainers.evaluate",
+        f"--tagger={world / 'tagger'}",
+        "--manipulation=identity",
+        "--limit=8",
+        "--repeats=2",
+        "--attacks",
+        f"--output={tmp_path}",
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["images"] == 8
+    assert report["manipulations"]["identity"]["words"] == 16
+    assert len(report["attacks"]) == 5
+    assert report["untagged"]["drawn faces"]["faces"] >= 8
+    text = (tmp_path / "report.md").read_text()
+    assert "darkest third" in text and "second tag" in text and "drawn faces" in text
 
 
 @pytest.mark.parametrize(
