@@ -222,6 +222,7 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("tagger", None, "A preset's name or a trained run's folder.")
+    flags.DEFINE_alias("preset", "tagger")
     flags.DEFINE_string("output", None, "Folder that receives the numbered SavedModel.")
     flags.DEFINE_integer("version", 1, "Its number.", lower_bound=1)
     flags.DEFINE_bool("overwrite", False, "Replace an existing version.")

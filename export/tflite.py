@@ -333,6 +333,7 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("tagger", None, "A preset's name or a trained run's folder.")
+    flags.DEFINE_alias("preset", "tagger")
     flags.DEFINE_string("output", None, "TFLite file to write.")
     flags.DEFINE_enum("model", "decoder", list(PRECISIONS), "Which network to export.")
     flags.DEFINE_enum(

@@ -1,14 +1,15 @@
 """Tag face photos so that the tag survives deepfakes, and read it back.
 
-Importing this package does not import TensorFlow; `Tagger` does, on first use.
+Importing this package does not import TensorFlow; what it offers does, on first use.
 """
 
 import importlib
 
-__all__ = ["Reading", "Tagger"]
+_LAZY = {"Reading": "tagger", "Tagger": "tagger", "load_preset": "storage"}
+__all__ = ["Reading", "Tagger", "load_preset"]
 
 
 def __getattr__(name: str):
-    if name not in __all__:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.tagger"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -115,6 +115,20 @@ def load_tagger(
     return config, encoder, decoder
 
 
+def load_preset(name: str) -> tuple[TaggerConfig, keras.Model, keras.Model]:
+    """Loads a shipped preset: configuration, encoder, decoder.
+
+    Raises:
+        ValueError: there is no preset of that name.
+    """
+    if name not in list_presets():
+        raise ValueError(
+            f"There is no preset {name!r}. "
+            f"Accepted: {', '.join(list_presets()) or 'none shipped'}."
+        )
+    return load_tagger(name)
+
+
 def save_faceswap(
     folder: str | os.PathLike, config: FaceswapConfig, model: keras.Model
 ) -> None:

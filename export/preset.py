@@ -1,0 +1,127 @@
+"""Publishes a trained run as a preset that ships with the package.
+
+    python -m export.preset --tagger=runs/portrait128 --name=portrait128
+    python -m export.preset --swap_model=runs/swap_one --name=one
+
+The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
+networks and `decoder.tflite`. The second writes `faketagger_tf/weights/swaps/one/`, a
+face-swap model in half precision, which halves its size. A model card (`card.md`) and
+the calibration of p-values (`python -m faketagger_tf.presence --tagger=portrait128
+--data=photos --split=train`) are added by hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+
+import h5py
+import numpy as np
+from absl import flags
+
+from export.tflite import convert_decoder, write_model
+from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.deepfake import SWAPS
+from faketagger_tf.storage import (
+    FACESWAP_CONFIG,
+    PRESETS,
+    load_faceswap,
+    load_tagger,
+    save_tagger,
+    write_atomic,
+)
+
+FLAGS = flags.FLAGS
+
+
+def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathlib.Path:
+    """Writes a tagger's preset folder.
+
+    Args:
+        source: a trained run's folder, or a preset.
+        name: the preset's name.
+        root: where presets lie.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: there is no such tagger, or the folder cannot be written.
+    """
+    config, encoder, decoder = load_tagger(source)
+    config = dataclasses.replace(config, preset=name)
+    folder = root / name
+    save_tagger(folder, config, encoder, decoder)
+    content = convert_decoder(config, decoder)
+    write_model(str(folder / "decoder.tflite"), content, overwrite=True)
+    return folder
+
+
+def export_swap(source: str, name: str, root: pathlib.Path = SWAPS) -> pathlib.Path:
+    """Writes a face-swap model's preset folder, its weights as halves.
+
+    Arguments, result and errors as for `export_tagger`.
+    """
+    config, _ = load_faceswap(source)
+    weights = "faceswap.weights.h5"
+    folder = root / name
+    with tempfile.TemporaryDirectory() as temporary:
+        path = os.path.join(temporary, weights)
+        with (
+            h5py.File(pathlib.Path(source) / weights) as old,
+            h5py.File(path, "w") as new,
+        ):
+            copy_halved(old, new)
+        write_atomic(folder / weights, pathlib.Path(path).read_bytes())
+    write_atomic(folder / FACESWAP_CONFIG, config.to_json())
+    return folder
+
+
+def copy_halved(old: h5py.Group, new: h5py.Group) -> None:
+    """Copies an HDF5 tree; float32 arrays become float16."""
+    new.attrs.update(old.attrs)
+    for key, value in old.items():
+        if isinstance(value, h5py.Group):
+            copy_halved(value, new.create_group(key))
+        else:
+            halve = value.dtype == np.float32
+            data = value[()].astype(np.float16) if halve else value[()]
+            new.create_dataset(key, data=data).attrs.update(value.attrs)
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see the module's docstring."""
+    del argv
+    name = require_flag("name")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ValueError(
+            f"--name may hold letters, digits, '_', '.' and '-'. Received: {name!r}."
+        )
+    if bool(FLAGS.tagger) == bool(FLAGS.swap_model):
+        raise ValueError(
+            "Exactly one of --tagger and --swap_model must be given. "
+            f"Received: {FLAGS.tagger!r} and {FLAGS.swap_model!r}."
+        )
+    root = SWAPS if FLAGS.swap_model else PRESETS
+    if (root / name).exists() and not FLAGS.overwrite:
+        raise ValueError(
+            f"The preset {str(root / name)!r} exists; --overwrite would replace it."
+        )
+    if FLAGS.swap_model:
+        folder = export_swap(FLAGS.swap_model, name)
+    else:
+        folder = export_tagger(FLAGS.tagger, name)
+    for path in sorted(folder.iterdir()):
+        print(f"{path}  {path.stat().st_size / 1024:.0f} KiB")
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("tagger", None, "A trained tagger's folder.")
+    flags.DEFINE_string("swap_model", None, "A trained face-swap model's folder.")
+    flags.DEFINE_string("name", None, "Name of the preset.")
+    flags.DEFINE_bool("overwrite", False, "Replace an existing preset.")
+    run_main(main)

@@ -1,0 +1,50 @@
+"""Presets: what is published computes what was trained."""
+
+import json
+
+import numpy as np
+import pytest
+
+from export import preset
+from faketagger_tf import lite
+from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.storage import load_faceswap, load_tagger, save_faceswap, save_tagger
+
+
+def test_tagger(config, models, images, tmp_path):
+    save_tagger(tmp_path / "run", config, *models)
+    folder = preset.export_tagger(tmp_path / "run", "mine", tmp_path / "presets")
+    found, _, decoder = load_tagger(folder)
+    assert found.preset == "mine"
+    expected = np.asarray(models[1](images, training=False))
+    np.testing.assert_array_equal(np.asarray(decoder(images, training=False)), expected)
+    read = lite.load_decoder(str(folder / "decoder.tflite"))(images)
+    np.testing.assert_allclose(read, expected, atol=1e-4)
+    about = json.loads((folder / "decoder.tflite.json").read_text())
+    assert about["message_bits"] == config.message_bits
+
+
+def test_swap_model_is_halved(tmp_path):
+    config = FaceswapConfig(face_size=32, width=8, latent=32)
+    model = build_faceswap(config)
+    save_faceswap(tmp_path / "run", config, model)
+    folder = preset.export_swap(tmp_path / "run", "one", tmp_path / "swaps")
+    sizes = [
+        (f / "faceswap.weights.h5").stat().st_size for f in (tmp_path / "run", folder)
+    ]
+    assert sizes[1] < 0.7 * sizes[0]
+    found, halved = load_faceswap(folder)
+    assert found == config
+    faces = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    for name in config.identities:
+        ours, theirs = (np.asarray(m(faces)[name]) for m in (halved, model))
+        assert ours.dtype == np.float32
+        assert ours.std() > 0.01
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+@pytest.mark.parametrize("missing", ["tagger", "swap"])
+def test_unknown_source_is_named(missing, tmp_path):
+    function = {"tagger": preset.export_tagger, "swap": preset.export_swap}[missing]
+    with pytest.raises(ValueError, match=r"no (tagger|face-swap model).*absent"):
+        function(str(tmp_path / "absent"), "x", tmp_path)
