@@ -7,7 +7,7 @@ RUN ?= runs/demo
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-web lint bench bench-tagging bench-tflite bench-serving web tfa-parity clean
+.PHONY: demo test test-web evaluate lint bench bench-tagging bench-tracing bench-tflite bench-serving web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -33,6 +33,12 @@ test: $(BIN)/.ready  ## the whole test suite, offline
 test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chromium
 	$(BIN)/python -m pytest tests/web
 
+evaluate: $(BIN)/.ready  ## the tables of the shipped presets' cards, on drawn faces or DATA=folder
+	$(BIN)/python -m trainers.evaluate --flagfile=configs/portrait128_evaluate.cfg \
+	  --data=$(DATA) --output=build/evaluate/portrait128
+	$(BIN)/python -m trainers.evaluate --flagfile=configs/seed64_evaluate.cfg \
+	  --data=$(DATA) --output=build/evaluate/seed64
+
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +49,10 @@ bench: $(BIN)/.ready  ## speed on this machine; nothing is asserted
 
 bench-tagging: $(BIN)/.ready  ## photos a minute through `faketagger`
 	$(BIN)/python -m benchmarks.tagging --tagger=$(TAGGER)
+
+bench-tracing: $(BIN)/.ready  ## share of tags read back from the photos of DATA=folder
+	$(BIN)/python -m benchmarks.tracing --tagger=$(TAGGER) --data=$(DATA) \
+	  --swap_model=three --output=build/tracing.md
 
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
 	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \

@@ -24,10 +24,10 @@ from absl import flags
 
 from export.tflite import convert_decoder, write_model
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.deepfake import SWAPS
 from faketagger_tf.storage import (
     FACESWAP_CONFIG,
     PRESETS,
+    SWAPS,
     load_faceswap,
     load_tagger,
     save_tagger,

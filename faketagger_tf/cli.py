@@ -701,14 +701,15 @@ def _deepfake(positional: list[str], values) -> int:
     if os.path.lexists(target) and not values.overwrite:
         raise ValueError(f"The output {target!r} exists; --overwrite would replace it.")
 
-    from faketagger_tf.deepfake import list_swaps, load_swap, swap_faces
+    from faketagger_tf.deepfake import swap_faces
     from faketagger_tf.photofile import read_photo_file, write_photo_file
+    from faketagger_tf.storage import list_swaps, load_faceswap
 
     names = list_swaps()
     if not values.model and not names:
         raise ValueError("--model must name a folder with a face-swap model.")
     photo = read_photo_file(source)
-    config, model = load_swap(values.model or names[0])
+    config, model = load_faceswap(values.model or names[0])
     identity = values.identity or config.identities[-1]
     swapped, count = swap_faces(photo.pixels, config, model, identity)
     write_photo_file(target, dataclasses.replace(photo, pixels=swapped), values.quality)

@@ -7,9 +7,6 @@ al. 2003, `cv2.seamlessClone`).
 
 from __future__ import annotations
 
-import os
-import pathlib
-
 import cv2
 import keras
 import numpy as np
@@ -18,32 +15,9 @@ from faketagger_tf.data import similarity_from_landmarks, warp_canvas
 from faketagger_tf.faces import Face, detect_faces
 from faketagger_tf.manipulations.swap import face_mask, match_colour
 from faketagger_tf.models import FaceswapConfig, swap_function
-from faketagger_tf.storage import FACESWAP_CONFIG, PRESETS, load_faceswap
 
-SWAPS = PRESETS / "swaps"
 MASK = (0.40, 0.46)  # Half axes of the ellipse that is exchanged, in face crops.
 MIN_FACE = 24  # Side in photo pixels of the smallest crop that is swapped.
-
-
-def list_swaps() -> list[str]:
-    """Returns the names of the shipped face-swap models."""
-    return sorted(path.parent.name for path in SWAPS.glob(f"*/{FACESWAP_CONFIG}"))
-
-
-def load_swap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
-    """Loads a shipped face-swap model by name, or one from a folder.
-
-    Raises:
-        ValueError: there is no such model, or its files are damaged.
-    """
-    if os.fspath(name) in list_swaps():
-        return load_faceswap(SWAPS / os.fspath(name))
-    if not (pathlib.Path(name) / FACESWAP_CONFIG).is_file():
-        raise ValueError(
-            f"There is no face-swap model {os.fspath(name)!r}. Accepted: a folder with "
-            f"a {FACESWAP_CONFIG}, or one of: {', '.join(list_swaps()) or 'none'}."
-        )
-    return load_faceswap(name)
 
 
 def swap_faces(

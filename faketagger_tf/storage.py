@@ -21,6 +21,7 @@ from faketagger_tf.models import (
 CONFIG = "config.json"
 FACESWAP_CONFIG = "faceswap.json"
 PRESETS = pathlib.Path(__file__).parent / "weights"
+SWAPS = PRESETS / "swaps"
 
 
 def list_presets() -> list[str]:
@@ -138,18 +139,29 @@ def save_faceswap(
     write_atomic(folder / FACESWAP_CONFIG, config.to_json())
 
 
-def load_faceswap(folder: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
-    """Loads a face-swap autoencoder from a folder written by `save_faceswap`.
+def list_swaps() -> list[str]:
+    """Returns the names of the shipped face-swap models."""
+    return sorted(path.parent.name for path in SWAPS.glob(f"*/{FACESWAP_CONFIG}"))
+
+
+def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
+    """Loads a face-swap autoencoder.
+
+    Args:
+        name: a shipped model's name, or a folder written by `save_faceswap`.
 
     Raises:
-        ValueError: the folder holds no such model, or its weights are damaged or do
-            not fit its configuration.
+        ValueError: there is no such model, or its weights are damaged or do not fit
+            its configuration.
     """
-    folder = pathlib.Path(folder)
+    folder = pathlib.Path(name)
+    if os.fspath(name) in list_swaps():
+        folder = SWAPS / name
     if not (folder / FACESWAP_CONFIG).is_file():
         raise ValueError(
-            f"There is no face-swap model in {str(folder)!r}. Accepted: a folder with "
-            f"a {FACESWAP_CONFIG}, as trainers.faceswap writes it."
+            f"There is no face-swap model {os.fspath(name)!r}. Accepted: a folder with "
+            f"a {FACESWAP_CONFIG}, as trainers.faceswap writes it, or a shipped model "
+            f"({', '.join(list_swaps()) or 'none shipped'})."
         )
     config = FaceswapConfig.load(folder / FACESWAP_CONFIG)
     model = build_faceswap(config)
@@ -177,8 +189,9 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
     """Loads the face swaps that a chain may name.
 
     Args:
-        models: each "folder", whose swaps are called "A>B", or "name=folder", whose
-            swaps are called "name:A>B".
+        models: each "folder", whose swaps are called "A>B"; "name=folder", whose
+            swaps are called "name:A>B"; or a shipped model's name, which is its
+            swaps' prefix too.
 
     Returns:
         Name -> swap, for every ordered pair of each model's identities.
@@ -189,6 +202,8 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
     swaps: dict[str, Swap] = {}
     for model in models:
         prefix, _, folder = model.rpartition("=")
+        if folder in list_swaps():
+            prefix = prefix or folder
         config, network = load_faceswap(folder)
         for source in config.identities:
             for target in config.identities:

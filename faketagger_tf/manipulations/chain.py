@@ -192,6 +192,14 @@ MANIPULATIONS: dict[str, Manipulation] = {
             (Parameter("fraction", 0.8, "fraction of the side", 0.1, 1.0), _CENTRE),
         ),
         Manipulation(
+            "overhang",
+            geometry.overhang,
+            geometry.overhang_real,
+            "The canvas reaches over the photo: border pixels are repeated; each side "
+            "loses, half of the time, up to its argument",
+            (Parameter("fraction", 0.15, "fraction of the side", 0.0, 0.45),),
+        ),
+        Manipulation(
             "affine",
             geometry.affine,
             geometry.affine_real,

@@ -295,6 +295,33 @@ def crop_real(images, rng, context, fraction, centre):
     return np.stack(cropped)
 
 
+def overhang(images, seed, context, fraction):
+    batch, side = images.shape[:2]
+    draws = ops.maximum(uniform(seed, [4, batch], -1.0, 1.0), 0.0)
+    lost = ops.floor(draws * fraction * side)
+    pixel = np.arange(side, dtype=np.float32)
+
+    def repeat_border(first, last):
+        kept = ops.maximum(pixel[:, None], _per_image(first))
+        kept = ops.minimum(kept, side - 1 - _per_image(last))
+        return ops.maximum(1.0 - ops.abs(kept - pixel), 0.0)
+
+    rows = repeat_border(lost[0], lost[1])
+    return separable(images, rows, repeat_border(lost[2], lost[3]))
+
+
+def overhang_real(images, rng, context, fraction):
+    side = images.shape[1]
+    draws = np.maximum(rng.uniform(-1.0, 1.0, [4, len(images)]), 0.0)
+    lost = np.floor(draws * fraction * side).astype(int)
+    pixel = np.arange(side)
+    found = []
+    for image, (top, bottom, left, right) in zip(images, lost.T, strict=True):
+        rows = np.clip(pixel, top, side - 1 - bottom)
+        found.append(image[rows][:, np.clip(pixel, left, side - 1 - right)])
+    return np.stack(found)
+
+
 def affine(images, seed, context, degrees, scale, shift):
     batch, side = images.shape[:2]
     draws = uniform(seed, [4, batch], -1.0, 1.0)

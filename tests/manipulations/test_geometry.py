@@ -95,6 +95,28 @@ def test_crop_keeps_a_window_of_the_right_size(images):
         np.testing.assert_allclose(output[..., 0, 0, 0] % 1, 0, atol=1e-3)
 
 
+def test_overhang_repeats_the_border_of_what_is_left():
+    ramp = np.tile(np.arange(64, dtype=np.float32), (64, 1))
+    image = np.repeat(np.stack([ramp, ramp.T, ramp], -1)[None], 40, axis=0)
+    ours = np.asarray(geometry.overhang(image, StatelessSeed(0), None, 0.25))
+    real = geometry.overhang_real(
+        image.astype(np.uint8), np.random.default_rng(0), None, np.full(40, 0.25)
+    )
+    for outputs in (ours, real.astype(np.float32)):
+        # The ramps tell which column and row is shown where.
+        left, right = outputs[:, 0, 0, 0], 63 - outputs[:, 0, -1, 0]
+        top, bottom = outputs[:, 0, 0, 1], 63 - outputs[:, -1, 0, 1]
+        for lost in (left, right, top, bottom):
+            assert lost.max() <= 16 and lost.max() > 8
+            assert 0.25 < np.mean(lost == 0) < 0.75
+        for i in range(40):
+            sides = [int(x[i]) for x in (top, bottom, left, right)]
+            kept = image[i, sides[0] : 64 - sides[1], sides[2] : 64 - sides[3]]
+            kept = np.ascontiguousarray(kept)
+            expected = cv2.copyMakeBorder(kept, *sides, cv2.BORDER_REPLICATE)
+            np.testing.assert_array_equal(outputs[i], expected)
+
+
 def test_random_warp_moves_by_the_strength_asked_for():
     ramp = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
     image = np.repeat(np.stack([ramp, ramp.T, ramp], -1)[None], 32, axis=0)
