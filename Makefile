@@ -7,7 +7,7 @@ RUN ?= runs/demo
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-web evaluate lint bench bench-tagging bench-tracing bench-tflite bench-serving web tfa-parity clean
+.PHONY: demo test test-web evaluate lint bench bench-tagging bench-tracing bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -64,6 +64,18 @@ bench-serving: $(BIN)/.ready  ## throughput and latency of the HTTP server; PHOT
 	$(BIN)/python -m benchmarks.serving --model=build/models/faketagger \
 	  --photo=$(PHOTO) --output=build/serving.md
 
+# RivaGAN runs on ONNX Runtime; its package's other dependencies are left out.
+.venv-rivagan/.ready: requirements-rivagan.txt
+	$(PYTHON) -m venv .venv-rivagan
+	.venv-rivagan/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-rivagan/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps invisible-watermark==0.2.0
+	touch $@
+
+bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
+	.venv-rivagan/bin/python -m benchmarks.rivagan \
+	  faketagger_tf/weights/portrait128/decoder.tflite
+
 web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
@@ -88,4 +100,4 @@ tfa-parity: .venv-tfa/.ready $(BIN)/.ready  ## our image operations against tens
 	  --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-tfa runs build
+	rm -rf .venv .venv-tfa .venv-rivagan runs build
