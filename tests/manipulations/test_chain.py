@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -213,3 +215,8 @@ def test_bad_shapes_are_named(shape):
 def test_real_side_wants_uint8(images):
     with pytest.raises(ValueError, match=r"must be uint8\. Received: float32"):
         parse_chain("jpeg").apply_real(images, np.random.default_rng(0))
+
+
+def test_the_documentation_is_up_to_date():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "manipulations.md"
+    assert describe_manipulations() in page.read_text()
