@@ -191,7 +191,9 @@ def evaluate(
         }
         if presence:
             surprises = surprise(read.score, config.message_bits, code.k)
-            p_values = np.array([presence.p_value(float(x)) for x in surprises])
+            p_values = np.array(
+                [presence.p_value(float(x), config.crc_bits) for x in surprises]
+            )
             for rate in FALSE_POSITIVE_RATES:
                 found = read.crc_ok & ~failed & (p_values <= rate)
                 report["manipulations"][spec][_rate_key(rate)] = float(

@@ -141,10 +141,16 @@ class Presence:
             largest=float(surprises[-1]),
         )
 
-    def p_value(self, x: float) -> float:
-        """Probability that an untagged face is at least this surprising."""
+    def p_value(self, x: float, agreeing_bits: int = 0) -> float:
+        """Probability that an untagged face reads like this.
+
+        Args:
+            x: its surprise.
+            agreeing_bits: bits of the checksum that agree. The search for the code
+                word ignores the checksum, so that each bit halves the probability.
+        """
         exponent = math.log(self.rate) - (x - self.threshold) / self.scale
-        return math.exp(min(exponent, 0.0))
+        return math.exp(min(exponent, 0.0)) / 2.0**agreeing_bits
 
 
 def load_presence(tagger: str | os.PathLike) -> Presence | None:

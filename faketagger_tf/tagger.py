@@ -90,7 +90,8 @@ class Reading:
     Attributes:
         payload: the payload as an integer; meaningless unless `found`.
         found: the p-value is at most the false-positive rate and the checksum agrees.
-        p_value: probability that a face without a tag looks as much like a tag.
+        p_value: probability that a face without a tag looks as much like a tag, a
+            checksum that agrees included.
         score: the decoder's cosine, see `messages.Decoded`.
         surprise: the score on the scale of `presence.surprise`.
         crc_ok: whether the payload's checksum agrees.
@@ -319,7 +320,8 @@ class Tagger:
         readings = []
         for i, canvas in enumerate(canvases):
             payload, crc_ok = decoded.payloads[i], bool(decoded.crc_ok[i])
-            p_value = self.presence.p_value(float(surprises[i]))
+            agreeing = self.config.crc_bits if crc_ok else 0
+            p_value = self.presence.p_value(float(surprises[i]), agreeing)
             corrected = int(decoded.corrected_bits[i])
             reading = Reading(
                 payload=self._keyed.decipher(payload) if self._keyed else payload,

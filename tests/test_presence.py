@@ -56,6 +56,7 @@ def test_p_values_fall_from_one():
     values = [presence.p_value(x) for x in (-20, 0, 4, 10, 30, 200)]
     assert values[0] == 1.0 and values == sorted(values, reverse=True)
     assert values[2] == pytest.approx(0.1)
+    assert presence.p_value(4, agreeing_bits=4) == pytest.approx(0.1 / 16)
 
 
 def test_file_round_trip_and_errors(tmp_path):
