@@ -1,0 +1,117 @@
+"""The shipped presets do on photos they never saw what their cards say."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from faketagger_tf import evaluation, lite, load_preset, metrics
+from faketagger_tf.data import decode_photo, encode_image
+from faketagger_tf.data.load import load_split
+from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.manipulations import Context, parse_chains
+from faketagger_tf.storage import (
+    PRESETS,
+    list_presets,
+    list_swaps,
+    load_faceswap,
+    load_swaps,
+)
+from faketagger_tf.tagger import Tagger
+
+PAYLOAD = 0x1F2E3D4C
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return Tagger.load("portrait128")
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def tagged(tagger, astronaut):
+    return tagger.embed(astronaut, PAYLOAD)
+
+
+def test_what_is_shipped():
+    assert list_presets() == ["portrait128", "seed64"]
+    for name in list_presets():
+        config, _, _ = load_preset(name)
+        assert config.preset == name
+        card = (PRESETS / name / "card.md").read_text()
+        assert "public domain" in card and "@@" not in card
+        files = [path for path in (PRESETS / name).iterdir() if path.is_file()]
+        assert sum(path.stat().st_size for path in files) < 20e6
+    assert {"one", "two", "three", "unseen_narrow", "unseen_skips"} <= set(list_swaps())
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match=r"no preset 'portrait9'.*portrait128"):
+        load_preset("portrait9")
+
+
+def test_strength_is_the_cards(astronaut, tagged):
+    assert metrics.psnr(astronaut[None], tagged[None])[0] >= 42
+
+
+@pytest.mark.parametrize("swap", ["three", "unseen_skips"])
+def test_a_deepfake_saved_as_jpeg_is_traced(tagger, tagged, swap):
+    config, model = load_faceswap(swap)
+    fake, count = swap_faces(tagged, config, model, config.identities[-1])
+    assert count == 1
+    assert np.abs(fake.astype(int) - tagged).max() > 60
+    suspect = decode_photo(encode_image(fake, ".jpg", 75))
+    (reading,) = tagger.read(suspect)
+    assert reading.payload == PAYLOAD and reading.p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda photo: photo[30:420, 60:400],
+        lambda photo: cv2.resize(photo, None, fx=0.5, fy=0.5),
+        lambda photo: decode_photo(encode_image(photo, ".jpg", 50)),
+    ],
+    ids=["crop", "half", "jpeg50"],
+)
+def test_everyday_changes(tagger, tagged, change):
+    suspect = np.ascontiguousarray(change(tagged))
+    assert [r.payload for r in tagger.read(suspect)] == [PAYLOAD]
+
+
+def test_untagged_photos_have_no_tag(tagger, astronaut):
+    for photo in (astronaut, skimage.data.coffee(), skimage.data.chelsea()):
+        assert tagger.read(photo) == []
+        assert all(r.p_value > 1e-4 for r in tagger.examine(photo))
+
+
+def test_drawn_faces_which_no_training_saw():
+    """Drawings are nothing like the portraits: the preset has to carry over."""
+    config, encoder, decoder = load_preset("portrait128")
+    covers, _ = load_split("drawn", "test", image_size=128, canvas_scale=1.9)
+    report, _, manipulated = evaluation.evaluate(
+        config,
+        encoder,
+        evaluation.keras_decode(decoder),
+        covers[:48],
+        parse_chains(["identity", "jpeg(50)", "faceswap(unseen_narrow:A>B)|jpeg(75)"]),
+        Context(swaps=load_swaps(["unseen_narrow"]), face_region=config.face_region),
+    )
+    assert report["psnr"] >= 40.9
+    for row in report["manipulations"].values():
+        assert row["bit_accuracy"] > 0.98, report
+        assert row["word_error_rate"] == 0, report
+
+    canvases = manipulated["jpeg(50)"]
+    path = PRESETS / "portrait128" / "decoder.tflite"
+    ours = evaluation.read_logits(evaluation.keras_decode(decoder), canvases)
+    theirs = evaluation.read_logits(lite.load_decoder(str(path)), canvases)
+    np.testing.assert_allclose(theirs, ours, atol=1e-3)
+    about = json.loads(path.with_suffix(".tflite.json").read_text())
+    assert about["message_bits"] == 64 and about["payload_bits"] == 32
