@@ -101,6 +101,9 @@ def main(argv: list[str]) -> int:
         common = [f"--tagger={FLAGS.tagger}", f"--jobs={FLAGS.jobs}"]
         runs = {
             "tag": quiet("tag", source, tagged, *common),
+            "tag --nocheck": quiet(
+                "tag", source, root / "unchecked", "--nocheck", *common
+            ),
             "trace (tagged)": quiet("trace", tagged, *common),
             "trace (no tag)": quiet("trace", source, *common),
         }

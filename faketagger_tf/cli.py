@@ -17,6 +17,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import math
 import os
 import sys
 import threading
@@ -26,7 +27,11 @@ from concurrent import futures
 
 from absl import flags, logging
 
+from faketagger_tf.command import quiet_tensorflow
+
 HUGE = 30_000_000  # Pixels from which photos of a batch are handled one at a time.
+# Pictures that a folder may hold and that are passed over, with a word about it.
+OTHER_FORMATS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".dng")
 TAG_COLUMNS = (
     "file",
     "output",
@@ -80,14 +85,20 @@ class _Progress:
 class _Report:
     """Writes rows as they come: text or JSON lines on standard output, and a CSV."""
 
-    def __init__(self, values, columns: tuple[str, ...], text: Callable[[dict], str]):
+    def __init__(
+        self,
+        values,
+        columns: tuple[str, ...],
+        text: Callable[[dict], str],
+        append: bool = False,
+    ):
         self._json, self._text = values.json, text
         self._lock = threading.Lock()
         self._file = self._csv = None
         if values.csv:
-            # A table that exists holds payloads: a resumed run adds to it.
-            resumed = os.path.exists(values.csv) and not values.overwrite
+            header = ",".join(columns)
             try:
+                resumed = append and _begins_with(values.csv, header)
                 self._file = open(  # noqa: SIM115
                     values.csv, "a" if resumed else "w", newline="", encoding="utf-8"
                 )
@@ -115,6 +126,20 @@ class _Report:
             self._file.close()
 
 
+def _begins_with(path: str, header: str) -> bool:
+    """Whether a table exists; refuses a file that is no table of ours."""
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        return False
+    with open(path, "rb") as file:
+        line = file.readline(1000).decode("utf-8", "replace").strip()
+    if line != header:
+        raise ValueError(
+            f"The file {path!r} is no table of this command. Received: a first line "
+            f"{line[:60]!r}. Accepted: a new file, or one that begins with {header!r}."
+        )
+    return True
+
+
 def _common_flags(values) -> None:
     flags.DEFINE_boolean("help", False, "Print this help.", flag_values=values)
 
@@ -138,7 +163,13 @@ def _batch_flags(values) -> None:
     flags.DEFINE_boolean(
         "json", False, "Print one JSON object per line.", flag_values=values
     )
-    flags.DEFINE_string("csv", None, "Also write a table.", flag_values=values)
+    flags.DEFINE_string(
+        "csv",
+        None,
+        "Also write a table. `tag` adds to one that exists; the last row of an output "
+        "counts, and a row with an error means that nothing was written.",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "jobs",
         os.cpu_count() or 1,
@@ -178,7 +209,7 @@ def _load_tagger(values):
     from faketagger_tf.keys import read_key
     from faketagger_tf.tagger import Tagger
 
-    key = read_key(values.key_file) if values.key_file else None
+    key = None if values.key_file is None else read_key(values.key_file)
     return Tagger.load(values.tagger, key)
 
 
@@ -186,14 +217,22 @@ def _list_files(folder: str) -> list[str]:
     """Photos below a folder by extension, sorted; links to folders are not followed."""
     from faketagger_tf.data import EXTENSIONS
 
-    found = []
+    found, others = [], 0
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in files if not name.startswith(".")]
         found += [
             os.path.join(parent, name)
-            for name in files
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+            for name in visible
+            if name.lower().endswith(EXTENSIONS)
         ]
+        others += sum(name.lower().endswith(OTHER_FORMATS) for name in visible)
+    if others:
+        print(
+            f"{others} pictures in {folder!r} have formats that are not read "
+            f"({', '.join(OTHER_FORMATS)}).",
+            file=sys.stderr,
+        )
     return sorted(found)
 
 
@@ -267,12 +306,39 @@ def _tag_flags(values) -> None:
         "Strength of the tag in dB; by default the tagger's own.",
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "check",
+        True,
+        "Read every tag back before its file is written. A face that no longer reads "
+        "is tagged on the photo's centred square instead; --nocheck is twice as fast.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "extension",
         None,
         "Format of the outputs of a folder, such as .png; by default each photo's own.",
         flag_values=values,
     )
+
+
+def _check_extension(what: str, path: str) -> None:
+    from faketagger_tf.data import EXTENSIONS
+
+    if not path.lower().endswith(EXTENSIONS):
+        raise ValueError(
+            f"{what} must end in one of {', '.join(EXTENSIONS)}. Received: {path!r}."
+        )
+
+
+def _make_folder(path: str) -> None:
+    """Makes the folder that a file is to lie in."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot make the folder {folder!r}: {error.strerror}."
+        ) from None
 
 
 def _tag_plan(source: str, target: str, values) -> list[tuple[str, str]]:
@@ -282,6 +348,12 @@ def _tag_plan(source: str, target: str, values) -> list[tuple[str, str]]:
     if not os.path.isdir(source):
         if os.path.isdir(target):
             target = os.path.join(target, os.path.basename(source))
+        if values.extension:
+            raise ValueError(
+                "--extension is for folders; name OUT's own extension instead. "
+                f"Received: {values.extension!r} and OUT {target!r}."
+            )
+        _check_extension("OUT", target)
         return [(source, target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise ValueError(f"OUT must be a folder if IN is one. Received: {target!r}.")
@@ -323,8 +395,6 @@ def measure(first, second, rows: int = 512) -> tuple[float, float]:
     Where the photos are equal both are known, so that only the rectangle around their
     differences is looked at.
     """
-    import math
-
     import numpy as np
 
     from faketagger_tf import metrics
@@ -379,7 +449,16 @@ def _tag(positional: list[str], values) -> int:
     from faketagger_tf.messages import format_payload, parse_payload
     from faketagger_tf.photofile import read_photo_file, write_photo_file
 
+    if values.csv:
+        table = os.path.realpath(values.csv)
+        for path in (path for pair in plan for path in pair):
+            if os.path.realpath(path) == table:
+                raise ValueError(
+                    "--csv must be another file than the photos. "
+                    f"Received: {values.csv!r}."
+                )
     tagger = _load_tagger(values)
+    tagger.check_strength(values.psnr)
     bits = tagger.config.payload_bits
     fixed = None if values.payload is None else parse_payload(values.payload, bits)
     waiting = [
@@ -397,7 +476,7 @@ def _tag(positional: list[str], values) -> int:
             f"SSIM {row['ssim']:.4f}  {row['faces']} face(s)"
         )
 
-    report = _Report(values, TAG_COLUMNS, text)
+    report = _Report(values, TAG_COLUMNS, text, append=True)
 
     def tag_file(item: tuple[str, str]) -> dict:
         path, output = item
@@ -408,7 +487,21 @@ def _tag(positional: list[str], values) -> int:
                 payload = tagger.random_payload() if fixed is None else fixed
                 canvases = tagger.find_canvases(photo.pixels)
                 tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
+                if values.check and not _reads(tagger, tagged, payload):
+                    # A face that is found before tagging but not after it.
+                    canvases = [tagger.centred_canvas(photo.pixels)]
+                    tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
+                    if not _reads(tagger, tagged, payload):
+                        raise ValueError(
+                            f"The photo {path!r} cannot be tagged such that the tag "
+                            "reads back; a lower --psnr makes it stronger."
+                        )
                 psnr, ssim = measure(photo.pixels, tagged)
+                if psnr == math.inf:
+                    raise ValueError(
+                        "So weak a tag leaves no trace in 8 bits. Received: a --psnr "
+                        f"of {values.psnr}."
+                    )
                 row |= {
                     "payload": format_payload(payload, bits),
                     "psnr": round(psnr, 3),
@@ -422,7 +515,11 @@ def _tag(positional: list[str], values) -> int:
                 tagged_file = dataclasses.replace(photo, pixels=tagged)
                 write_photo_file(output, tagged_file, values.quality)
         except Exception as error:
-            row["error"] = _reason(error)
+            row = dict.fromkeys(TAG_COLUMNS) | {
+                "file": path,
+                "output": output,
+                "error": _reason(error),
+            }
             report.record(row)
         return row
 
@@ -437,6 +534,10 @@ def _tag(positional: list[str], values) -> int:
         progress.step()
     report.close()
     return _finish(len(waiting), failed, len(plan) - len(waiting), single)
+
+
+def _reads(tagger, tagged, payload: int) -> bool:
+    return any(reading.payload == payload for reading in tagger.read(tagged))
 
 
 def _finish(count: int, failed: list[dict], skipped: int, single: bool) -> int:
@@ -468,6 +569,12 @@ def _trace_flags(values) -> None:
         "Picture of the photo with its readings; a folder for several photos.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "canvas",
+        None,
+        "Write the canvas of one photo's best reading, as faketagger_tf.lite reads it.",
+        flag_values=values,
+    )
 
 
 def reading_fields(reading, payload_bits: int) -> dict:
@@ -487,7 +594,7 @@ def reading_fields(reading, payload_bits: int) -> dict:
 
 
 def _trace_text(row: dict) -> str:
-    if row["error"]:
+    if row["error"] and not row["found"]:
         return f"{row['file']}: {row['error']}"
     if not row["found"]:
         return f"{row['file']}  no tag  p {row['p_value']:.2g}"
@@ -553,25 +660,36 @@ def _trace(positional: list[str], values) -> int:
 
     single = len(paths) == 1
     pictures: dict[str, str] = {}
+    if values.canvas and not single:
+        raise ValueError(
+            f"--canvas is for a single photo. Received: {len(paths)} photos."
+        )
     if values.annotate:
         pictures = {paths[0]: values.annotate}
         if not single:
-            os.makedirs(values.annotate, exist_ok=True)
+            if os.path.isfile(values.annotate):
+                raise ValueError(
+                    "--annotate must be a folder for several photos. "
+                    f"Received: the file {values.annotate!r}."
+                )
             root = os.path.commonpath(
                 [os.path.dirname(os.path.abspath(p)) for p in paths]
             )
             for path in paths:
-                stem = os.path.relpath(os.path.abspath(path), root).replace(os.sep, "_")
-                pictures[path] = os.path.join(values.annotate, f"{stem}.png")
-        taken = [p for p in pictures.values() if os.path.isfile(p)]
-        if taken and not values.overwrite:
+                inside = os.path.relpath(os.path.abspath(path), root)
+                pictures[path] = os.path.join(values.annotate, f"{inside}.png")
+    wanted = [*pictures.values(), *([values.canvas] if values.canvas else [])]
+    for path in wanted:
+        _check_extension("A picture", path)
+    for path in [*wanted, *([values.csv] if values.csv else [])]:
+        if os.path.realpath(path) in map(os.path.realpath, paths):
+            raise ValueError(f"The output {path!r} is one of the photos.")
+        if os.path.lexists(path) and not values.overwrite:
             raise ValueError(
-                f"The picture {taken[0]!r} exists; --overwrite would replace it."
+                f"The output {path!r} exists; --overwrite would replace it."
             )
-    if values.csv and os.path.exists(values.csv) and not values.overwrite:
-        raise ValueError(
-            f"The table {values.csv!r} exists; --overwrite would replace it."
-        )
+    for path in wanted:
+        _make_folder(path)
     tagger = _load_tagger(values)
     bits = tagger.config.payload_bits
     gate = _Gate()
@@ -582,15 +700,24 @@ def _trace(positional: list[str], values) -> int:
             with gate(path):
                 photo = read_photo_file(path).pixels
                 readings = tagger.examine(photo, values.fpr)
-                if path in pictures:
-                    write_image(pictures[path], annotate(photo, readings, bits))
         except Exception as error:
             empty = dict.fromkeys(TRACE_COLUMNS)
             return [empty | {"file": path, "found": False, "error": _reason(error)}]
         shown = [r for r in readings if r.found or values.all]
         # A photo without a tag has one row: that of its most suspicious face.
-        shown = shown or [min(readings, key=lambda r: r.p_value)]
-        return [{"file": path, **reading_fields(r, bits), "error": ""} for r in shown]
+        best = min(readings, key=lambda r: r.p_value)
+        rows = [
+            {"file": path, **reading_fields(r, bits), "error": ""}
+            for r in shown or [best]
+        ]
+        try:
+            if path in pictures:
+                write_image(pictures[path], annotate(photo, readings, bits))
+            if values.canvas:
+                write_image(values.canvas, tagger.canvas_image(photo, best.canvas))
+        except Exception as error:
+            rows[-1]["error"] = _reason(error)
+        return rows
 
     failed, found = [], False
     progress = _Progress(len(paths))
@@ -601,7 +728,7 @@ def _trace(positional: list[str], values) -> int:
             found |= row["found"]
             if row["error"]:
                 failed.append(row)
-            if not row["error"] or values.json:
+            if row["found"] or not row["error"] or values.json:
                 report.show(row)
         progress.step()
     report.close()
@@ -634,6 +761,10 @@ def _verify(positional: list[str], values) -> int:
         raise ValueError(
             f"The output {values.output!r} exists; --overwrite would replace it."
         )
+
+    if values.output:
+        _check_extension("--output", values.output)
+        _make_folder(values.output)
 
     from faketagger_tf.data import write_image
     from faketagger_tf.messages import format_payload
@@ -698,6 +829,7 @@ def _deepfake(positional: list[str], values) -> int:
             f"deepfake needs IN and OUT. Received: {len(positional)} arguments."
         )
     source, target = positional
+    _check_extension("OUT", target)
     if os.path.lexists(target) and not values.overwrite:
         raise ValueError(f"The output {target!r} exists; --overwrite would replace it.")
 
@@ -779,7 +911,10 @@ def main(argv: list[str]) -> int:
             print(f"usage: faketagger {form} [flags]\n\n{summary}\n")
             print(values.get_help())
             return 0
-        return function(positional, values)
+        with quiet_tensorflow():
+            return function(positional, values)
+    except BrokenPipeError:
+        raise
     except (ValueError, flags.Error, OSError) as error:
         if os.environ.get("FAKETAGGER_TRACEBACK"):
             raise
@@ -793,4 +928,11 @@ def main(argv: list[str]) -> int:
 def run() -> None:
     """The console script."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(main(sys.argv))
+    try:
+        code = main(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing is left to be flushed to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)

@@ -70,7 +70,7 @@ def read_photo_file(path: str | os.PathLike) -> PhotoFile:
     except Exception as error:
         # Pillow raises many types for damaged metadata.
         raise ValueError(
-            f"The photo {name!r} has damaged metadata: {error or type(error).__name__}."
+            f"The photo {name!r} has damaged metadata ({type(error).__name__})."
         ) from None
     if alpha is not None and alpha.shape != pixels.shape[:2]:
         raise ValueError(f"The photo {name!r} cannot be decoded: its data are damaged.")

@@ -54,6 +54,10 @@ def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
 
 def _replace(path: pathlib.Path, write) -> None:
     temporary = None
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ValueError(
+            f"Cannot write {str(path)!r}: {str(path.parent)!r} is no folder."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Keras checks the suffix of a weights file, so the temporary name keeps it.
@@ -144,6 +148,13 @@ def list_swaps() -> list[str]:
     return sorted(path.parent.name for path in SWAPS.glob(f"*/{FACESWAP_CONFIG}"))
 
 
+def faceswap_folder(name: str | os.PathLike) -> pathlib.Path:
+    """Returns the folder of a shipped face-swap model, or `name` itself as a folder."""
+    if os.fspath(name) in list_swaps():
+        return SWAPS / os.fspath(name)
+    return pathlib.Path(name)
+
+
 def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
     """Loads a face-swap autoencoder.
 
@@ -154,9 +165,7 @@ def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]
         ValueError: there is no such model, or its weights are damaged or do not fit
             its configuration.
     """
-    folder = pathlib.Path(name)
-    if os.fspath(name) in list_swaps():
-        folder = SWAPS / name
+    folder = faceswap_folder(name)
     if not (folder / FACESWAP_CONFIG).is_file():
         raise ValueError(
             f"There is no face-swap model {os.fspath(name)!r}. Accepted: a folder with "

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import numbers
 import os
 import secrets
 
@@ -137,6 +138,11 @@ class Tagger:
         key: bytes | None = None,
         detect=detect_faces,
     ):
+        if key is not None and not isinstance(key, bytes | bytearray):
+            raise ValueError(
+                f"A key must be bytes. Received: {type(key).__name__}. Accepted: for "
+                "example bytes.fromhex(...), or keys.read_key(path)."
+            )
         self.config = config
         self.code = MessageCode(
             config.payload_bits, config.message_bits, config.crc_bits
@@ -190,9 +196,10 @@ class Tagger:
             for face in self._detect(photo)
         ]
         canvases = [c for c in canvases if c.side(size) >= MIN_CANVAS]
-        return canvases or [self._centred(photo)]
+        return canvases or [self.centred_canvas(photo)]
 
-    def _centred(self, photo: np.ndarray) -> Canvas:
+    def centred_canvas(self, photo: np.ndarray) -> Canvas:
+        """The largest centred square, which a photo without a face is tagged on."""
         height, width = photo.shape[:2]
         square = canvas_square(width, height)
         return Canvas(square_matrix(square, self.config.image_size))
@@ -200,6 +207,27 @@ class Tagger:
     def random_payload(self) -> int:
         """Draws a payload from the system's source of randomness."""
         return secrets.randbits(self.config.payload_bits)
+
+    def check_strength(self, psnr: float | None) -> float:
+        """Returns a strength in dB that `embed` takes; None is the tagger's own.
+
+        Raises:
+            ValueError: it is not from 10 to 80 dB, or this tagger's cannot be set.
+        """
+        if psnr is None:
+            return self.config.psnr
+        if self.config.strength != "scheduled":
+            raise ValueError(
+                "This tagger's strength is learned and cannot be set. "
+                f"Received: psnr = {psnr!r}."
+            )
+        if not isinstance(psnr, numbers.Real) or not 10 <= psnr <= 80:
+            raise ValueError(f"psnr must be from 10 to 80 dB. Received: {psnr!r}.")
+        return float(psnr)
+
+    def canvas_image(self, photo: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """Cuts a canvas out of a photo: uint8 [S, S, 3], what the decoder is shown."""
+        return warp_canvas(photo, canvas.matrix, self.config.image_size)
 
     def embed(
         self,
@@ -226,15 +254,7 @@ class Tagger:
         """
         _check_photo(photo)
         value = parse_payload(payload, self.config.payload_bits)
-        if psnr is None:
-            psnr = self.config.psnr
-        elif self.config.strength != "scheduled":
-            raise ValueError(
-                "This tagger's strength is learned and cannot be set. "
-                f"Received: psnr = {psnr!r}."
-            )
-        elif not 10 <= psnr <= 80:
-            raise ValueError(f"psnr must be from 10 to 80 dB. Received: {psnr!r}.")
+        psnr = self.check_strength(psnr)
         if self._keyed:
             value = self._keyed.encipher(value)
         bits = self.code.encode([value])
@@ -242,6 +262,8 @@ class Tagger:
             bits = self._keyed.scramble(bits)
         if canvases is None:
             canvases = self.find_canvases(photo)
+        if not canvases:
+            raise ValueError("At least one canvas is needed. Received: none.")
         covers = self._canvas_pixels(photo, [c.matrix for c in canvases])
         residuals = self._encode(
             covers,
@@ -274,12 +296,12 @@ class Tagger:
         Raises:
             ValueError: the photo is not such an array, or fpr is not in (0, 1).
         """
-        if not 0 < fpr < 1:
+        if not isinstance(fpr, numbers.Real) or not 0 < fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1. Received: {fpr!r}.")
         canvases = self.find_canvases(photo)
         readings = [self._read_face(photo, canvas, fpr) for canvas in canvases]
         if canvases[0].face and not any(reading.found for reading in readings):
-            middle = self._read_at(photo, [self._centred(photo)], fpr)[0]
+            middle = self._read_at(photo, [self.centred_canvas(photo)], fpr)[0]
             if middle.found:
                 readings.append(middle)
         return readings

@@ -2,7 +2,10 @@ import csv
 import json
 import math
 import os
+import pathlib
 import struct
+import subprocess
+import sys
 import zlib
 
 import correlation_tagger
@@ -226,6 +229,100 @@ def test_measure_is_the_whole_photos(monkeypatch):
     assert psnr == pytest.approx(metrics.psnr(first[None], second[None])[0], abs=1e-9)
     assert ssim == pytest.approx(metrics.ssim(first[None], second[None])[0], abs=2e-5)
     assert cli.measure(first, first) == (math.inf, 1.0)
+
+
+def test_an_empty_key_file_is_no_open_tag(tmp_path, photo, capsys):
+    assert run("tag", photo, tmp_path / "out.png", "--key-file=") == 2
+    assert "Cannot read the key file ''" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_tables_are_added_to_and_nothing_else_is(tmp_path, photo, capsys):
+    table = tmp_path / "tags.csv"
+    for _ in range(2):
+        assert (
+            run("tag", photo, tmp_path / "o.png", f"--csv={table}", "--overwrite") == 0
+        )
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == 2 and rows[0]["payload"] != rows[1]["payload"]
+    before = pathlib.Path(photo).read_bytes()
+    assert run("tag", photo, tmp_path / "p.png", f"--csv={photo}") == 2
+    assert pathlib.Path(photo).read_bytes() == before
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    assert run("tag", photo, tmp_path / "p.png", f"--csv={other}") == 2
+    assert "no table of this command" in capsys.readouterr().err
+    assert other.read_text() == "a,b\n1,2\n"
+
+
+def test_a_failed_file_has_no_payload_in_its_last_row(tmp_path, photo, monkeypatch):
+    from faketagger_tf import photofile
+
+    def fail(*_):
+        raise ValueError("The disk is full.")
+
+    monkeypatch.setattr(photofile, "write_photo_file", fail)
+    table = tmp_path / "tags.csv"
+    assert run("tag", photo, tmp_path / "o.png", f"--csv={table}") == 2
+    rows = list(csv.DictReader(table.open()))
+    assert rows[-1]["error"] == "The disk is full." and not rows[-1]["payload"]
+
+
+def test_tags_that_cannot_be_read_back_are_refused(tmp_path, photo, capsys):
+    for psnr in (60, 80):
+        target = tmp_path / f"{psnr}.png"
+        assert run("tag", photo, target, f"--psnr={psnr}") == 2
+        assert "reads back" in capsys.readouterr().err
+        assert not target.exists()
+    assert run("tag", photo, tmp_path / "x.png", "--psnr=80", "--nocheck") == 2
+    assert "leaves no trace" in capsys.readouterr().err
+
+
+def test_a_face_that_is_lost_is_tagged_on_the_centred_square(tmp_path, photo, capsys):
+    tagger = Tagger.load("any")
+    found = tagger._detect(read_photo(photo))
+    answers = [found, [], []]  # Found before tagging, not after it.
+    original, tagger._detect = tagger._detect, lambda _: answers.pop(0)
+    try:
+        assert run("tag", photo, tmp_path / "out.png", "--payload=9", "--json") == 0
+    finally:
+        tagger._detect = original
+    assert json.loads(capsys.readouterr().out)["faces"] == 0
+
+
+def test_canvas_and_pictures(tmp_path, photo, capsys):
+    tagged = tmp_path / "tagged.png"
+    assert run("tag", photo, tagged, "--payload=7") == 0
+    canvas, picture = tmp_path / "new" / "canvas.png", tmp_path / "more" / "read.png"
+    assert run("trace", tagged, f"--canvas={canvas}", f"--annotate={picture}") == 0
+    assert read_photo(canvas).shape == (128, 128, 3)
+    assert read_photo(picture).shape == read_photo(tagged).shape
+    assert run("trace", tagged, f"--canvas={canvas}") == 2
+    assert "exists" in capsys.readouterr().err
+    assert run("trace", tagged, tagged, f"--canvas={tmp_path / 'c.png'}") == 2
+    for folder in ("a", "a_b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    for name in ("a/b_c.png", "a_b/c.png"):
+        (tmp_path / "in" / name).write_bytes(tagged.read_bytes())
+    assert run("trace", tmp_path / "in", f"--annotate={tmp_path / 'out'}") == 0
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+
+
+def test_pictures_of_other_formats_are_counted(tmp_path, photo, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.gif").write_bytes(b"GIF89a")
+    write_image(tmp_path / "in" / "b.png", read_photo(photo))
+    assert run("tag", tmp_path / "in", tmp_path / "out") == 0
+    assert "1 pictures" in capsys.readouterr().err
+
+
+def test_one_sentence_alone_on_standard_error(tmp_path):
+    """As a process: no native library's lines around it."""
+    command = [sys.executable, "-m", "faketagger_tf", "trace", str(tmp_path / "no.jpg")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("Error: ")
 
 
 # --- 500 damaged or hostile files ----------------------------------------------------

@@ -137,7 +137,7 @@ def test_smallest_photo_and_large_photo(tagger):
     for shape in ((96, 96), (96, 300), (1500, 2100)):
         grain = rng.integers(90, 160, (*shape, 3)).astype(np.uint8)
         photo = cv2.GaussianBlur(grain, (0, 0), 5)
-        canvases = [tagger._centred(photo)]
+        canvases = [tagger.centred_canvas(photo)]
         tagged = tagger.embed(photo, PAYLOAD, canvases=canvases)
         assert tagged.shape == photo.shape
         assert tagger._read_at(tagged, canvases, 1e-6)[0].payload == PAYLOAD

@@ -30,6 +30,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     """Defines the command's flags; the defaults are the classic model's sizes."""
     loop.define_flags(steps=1500, batch_size=32, learning_rate=5e-4)
+    flags.adopt_module_key_flags(loop)  # So that --help lists them.
     flags.DEFINE_integer("face_size", 64, "Side of the face crop in pixels.")
     flags.DEFINE_float(
         "face_region", 0.5, "Side of the face crop as a fraction of the canvas."

@@ -37,6 +37,7 @@ CHANCE = 0.6  # Bit accuracy below which the bits have not left chance.
 def define_flags() -> None:
     """Defines the command's flags; sizes default to the 128-pixel preset's."""
     loop.define_flags(steps=2000, batch_size=48, learning_rate=1e-3)
+    flags.adopt_module_key_flags(loop)  # So that --help lists them.
     defaults = TaggerConfig()
     flags.DEFINE_integer("image_size", defaults.image_size, "Canvas side in pixels.")
     flags.DEFINE_float(
