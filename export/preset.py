@@ -4,10 +4,15 @@
     python -m export.preset --swap_model=runs/swap_one --name=one
 
 The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
-networks and `decoder.tflite`. The second writes `faketagger_tf/weights/swaps/one/`, a
-face-swap model in half precision, which halves its size. A model card (`card.md`) and
-the calibration of p-values (`python -m faketagger_tf.presence --tagger=portrait128
---data=photos --split=train`) are added by hand.
+networks, `decoder.tflite` and the run's calibration of p-values, if it has one; that
+goes into `decoder.tflite` too, so that it has to be made first, by
+
+    python -m faketagger_tf.presence --tagger=runs/portrait128 --data=photos \\
+        --split=train
+
+The second writes `faketagger_tf/weights/swaps/one/`, a face-swap model in half
+precision, which halves its size. A model card (`card.md`) is added by hand;
+`--overwrite` leaves it as it is.
 """
 
 from __future__ import annotations
@@ -24,10 +29,12 @@ from absl import flags
 
 from export.tflite import convert_decoder, write_model
 from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.presence import PRESENCE, load_presence
 from faketagger_tf.storage import (
     FACESWAP_CONFIG,
     PRESETS,
     SWAPS,
+    faceswap_folder,
     load_faceswap,
     load_tagger,
     save_tagger,
@@ -52,11 +59,16 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
         ValueError: there is no such tagger, or the folder cannot be written.
     """
     config, encoder, decoder = load_tagger(source)
+    presence = load_presence(source)
     config = dataclasses.replace(config, preset=name)
     folder = root / name
+    content = convert_decoder(config, decoder, presence=presence)
+    # First, so that a killed run never leaves new weights with old p-values.
+    (folder / PRESENCE).unlink(missing_ok=True)
     save_tagger(folder, config, encoder, decoder)
-    content = convert_decoder(config, decoder)
     write_model(str(folder / "decoder.tflite"), content, overwrite=True)
+    if presence:
+        write_atomic(folder / PRESENCE, presence.to_json())
     return folder
 
 
@@ -71,7 +83,7 @@ def export_swap(source: str, name: str, root: pathlib.Path = SWAPS) -> pathlib.P
     with tempfile.TemporaryDirectory() as temporary:
         path = os.path.join(temporary, weights)
         with (
-            h5py.File(pathlib.Path(source) / weights) as old,
+            h5py.File(faceswap_folder(source) / weights) as old,
             h5py.File(path, "w") as new,
         ):
             copy_halved(old, new)
@@ -121,7 +133,9 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("tagger", None, "A trained tagger's folder.")
-    flags.DEFINE_string("swap_model", None, "A trained face-swap model's folder.")
+    flags.DEFINE_string(
+        "swap_model", None, "A trained face-swap model's folder, or a shipped one."
+    )
     flags.DEFINE_string("name", None, "Name of the preset.")
     flags.DEFINE_bool("overwrite", False, "Replace an existing preset.")
     run_main(main)

@@ -17,6 +17,9 @@ writes `models/faketagger/1/`. Signatures, N rows each, at least one:
     tag_canvas: `cover` float32 `[N, S, S, 3]` in [0, 1], `message` as above
         -> `tagged` float32 `[N, S, S, 3]` in [0, 1]
 
+Float images are not checked against [0, 1]: what lies outside is read as it is, and
+such logits mean nothing.
+
 `*_bytes` take JPEG, PNG, WebP, BMP and GIF; the canvas is the largest centred square.
 `signatures.json` in `assets.extra` holds the message code, as beside a TFLite file.
 """
@@ -38,6 +41,7 @@ from export import graph
 from export.tflite import description
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.presence import Presence, load_presence
 from faketagger_tf.storage import load_tagger
 
 FLAGS = flags.FLAGS
@@ -52,8 +56,11 @@ def export_saved_model(
     output: str,
     version: int = 1,
     overwrite: bool = False,
+    presence: Presence | None = None,
 ) -> str:
     """Writes the SavedModel `output`/`version`, all of it or nothing.
+
+    `presence` is the calibration of p-values to be written into `signatures.json`.
 
     Returns:
         The folder that was written.
@@ -84,7 +91,8 @@ def export_saved_model(
             with tf.io.TFRecordWriter(str(extra / WARM_UP)) as writer:
                 for name, inputs in _warm_up_inputs(config).items():
                     writer.write(predict_log(base.name, name, inputs))
-            about = {"code": description(config, "decoder", batch=0)}
+            code = description(config, "decoder", batch=0, presence=presence)
+            about = {"code": code}
             (extra / "signatures.json").write_text(json.dumps(about, indent=2) + "\n")
             if target.exists():
                 os.replace(target, pathlib.Path(folder) / "old")
@@ -214,7 +222,13 @@ def main(argv: list[str]) -> int:
     output = require_flag("output")
     config, encoder, decoder = load_tagger(require_flag("tagger"))
     written = export_saved_model(
-        config, encoder, decoder, output, FLAGS.version, FLAGS.overwrite
+        config,
+        encoder,
+        decoder,
+        output,
+        FLAGS.version,
+        FLAGS.overwrite,
+        load_presence(FLAGS.tagger),
     )
     print(f"Wrote {written}")
     return 0

@@ -17,11 +17,13 @@ beside it with the file's SHA-256, under the suffix `.json`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import pathlib
 import tempfile
+import tomllib
 
 import keras
 import numpy as np
@@ -35,6 +37,7 @@ from faketagger_tf.config import TaggerConfig
 from faketagger_tf.evaluation import tag_canvases
 from faketagger_tf.lite import METADATA
 from faketagger_tf.messages import MessageCode
+from faketagger_tf.presence import Presence, load_presence
 from faketagger_tf.storage import load_tagger, write_atomic
 
 FLAGS = flags.FLAGS
@@ -52,6 +55,7 @@ def convert_decoder(
     precision: str = "float32",
     batch: int = 1,
     calibration: np.ndarray | None = None,
+    presence: Presence | None = None,
 ) -> bytes:
     """Converts the image decoder.
 
@@ -64,6 +68,8 @@ def convert_decoder(
         batch: canvases per call; 0 leaves the number free.
         calibration: for "int8", float32 canvases `[N, S, S, 3]` in [0, 1] as the
             decoder will meet them; see `calibration_canvases`.
+        presence: the calibration of p-values, written into the file; None writes the
+            ideal model.
 
     Returns:
         The file's content, its description included.
@@ -87,7 +93,8 @@ def convert_decoder(
         precision,
         calibration,
     )
-    return _describe(content, description(config, "decoder", precision, batch))
+    about = description(config, "decoder", precision, batch, presence)
+    return _describe(content, about)
 
 
 def convert_encoder(
@@ -154,7 +161,11 @@ def calibration_canvases(
 
 
 def description(
-    config: TaggerConfig, model: str, precision: str = "float32", batch: int = 1
+    config: TaggerConfig,
+    model: str,
+    precision: str = "float32",
+    batch: int = 1,
+    presence: Presence | None = None,
 ) -> dict:
     """Describes a file: tensors, canvas and message code. Batch 0 is written as -1.
 
@@ -162,6 +173,9 @@ def description(
     payload + CRC and of payload, most significant first: XOR the rows of the bits
     that are 1 to get the code word. The checksum is right where the payload's own
     code word is the one that was read.
+
+    A decoder's `presence` is what turns the score of a reading into a p-value, see
+    `faketagger_tf.presence`; without one the ideal model for a single canvas.
     """
     code = MessageCode(config.payload_bits, config.message_bits, config.crc_bits)
     canvas = [batch or -1, config.image_size, config.image_size, 3]
@@ -179,7 +193,7 @@ def description(
         inputs = [tensor("cover", canvas, 0.0, 1.0), tensor("message", bits, 0.0, 1.0)]
         if config.strength == "scheduled":
             inputs.append({**tensor("psnr", [batch or -1, 1]), "default": config.psnr})
-    return {
+    about = {
         "format": f"faketagger {model} 1",
         "version": _version(),
         "preset": config.preset,
@@ -198,6 +212,10 @@ def description(
             code.encode(np.eye(config.payload_bits, dtype=np.uint8))
         ),
     }
+    if model == "decoder":
+        fields = dataclasses.asdict(presence or Presence.ideal(1))
+        about["presence"] = {k: fields[k] for k in ("threshold", "rate", "scale")}
+    return about
 
 
 def sidecar(content: bytes) -> str:
@@ -215,15 +233,38 @@ def write_model(output: str, content: bytes, overwrite: bool = False) -> None:
     Raises:
         ValueError: either exists and `overwrite` is not set, or cannot be written.
     """
-    paths = pathlib.Path(output), pathlib.Path(f"{output}.json")
-    for path in paths:
+    check_output(output, overwrite)
+    write_atomic(output, content)
+    write_atomic(f"{output}.json", sidecar(content))
+
+
+def check_output(output: str, overwrite: bool = False) -> None:
+    """Does what `write_model` may fail at, before a conversion that takes long.
+
+    Raises:
+        ValueError: as `write_model`.
+    """
+    for path in pathlib.Path(output), pathlib.Path(f"{output}.json"):
+        if path.is_dir():
+            raise ValueError(
+                f"The output {str(path)!r} is a folder. Accepted: the name of a file."
+            )
         if path.exists() and not overwrite:
             raise ValueError(
                 f"The output {str(path)!r} exists already; name another one or give "
                 "--overwrite."
             )
-    write_atomic(paths[0], content)
-    write_atomic(paths[1], sidecar(content))
+    # Where the folder has to be made, the next one above it that is there.
+    folder = pathlib.Path(output).absolute().parent
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write {output!r}: {error.strerror or error}."
+        ) from None
 
 
 def _check(model: str, precision: str, batch: int) -> None:
@@ -297,7 +338,9 @@ def _version() -> str:
     try:
         return importlib.metadata.version("faketagger-tf")
     except importlib.metadata.PackageNotFoundError:
-        return ""
+        # Not installed, as after `make demo`: then it lies beside its pyproject.toml.
+        project = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+        return tomllib.loads(project.read_text("utf-8"))["project"]["version"]
 
 
 def main(argv: list[str]) -> int:
@@ -305,6 +348,7 @@ def main(argv: list[str]) -> int:
     del argv
     output = require_flag("output")
     _check(FLAGS.model, FLAGS.precision, FLAGS.batch)
+    check_output(output, FLAGS.overwrite)
     config, encoder, decoder = load_tagger(require_flag("tagger"))
     if FLAGS.model == "encoder":
         content = convert_encoder(config, encoder, FLAGS.precision, FLAGS.batch)
@@ -324,7 +368,12 @@ def main(argv: list[str]) -> int:
             covers = covers[::step][:CALIBRATION_CANVASES]
             calibration = calibration_canvases(config, encoder, covers)
         content = convert_decoder(
-            config, decoder, FLAGS.precision, FLAGS.batch, calibration
+            config,
+            decoder,
+            FLAGS.precision,
+            FLAGS.batch,
+            calibration,
+            load_presence(FLAGS.tagger),
         )
     write_model(output, content, FLAGS.overwrite)
     print(f"Wrote {output} ({len(content) / 1024:.0f} KiB)")

@@ -1,14 +1,26 @@
 """Reads tags with a TFLite file alone; TensorFlow need not be installed.
 
-    python -m faketagger_tf.lite decoder.tflite photo.jpg [...]
+    python -m faketagger_tf.lite decoder.tflite canvas.png [...] [--fpr=1e-6]
 
 Needs NumPy and ai-edge-litert (or TensorFlow's interpreter); photo files also need
-OpenCV, which NumPy cannot replace. The photos are canvases: what is not square is cut
-to its largest centred square. Exit code: 0, or 2 if a file could not be read.
+OpenCV, which NumPy cannot replace.
+
+The files are canvases: each is read at one place, its largest centred square, and no
+face is looked for. A photo tagged by `faketagger tag` carries its tag on the face, so
+that nothing is found in it here unless the face's canvas is cut out first: `faketagger
+trace PHOTO --canvas=canvas.png` writes it. Keyed tags are not read.
+
+A tag counts as found where its checksum is right and its p-value at most `--fpr`, as
+for `faketagger trace`. Short codes need a perfect photo for 1e-6: give the 16 bits of
+`seed64` `--fpr=1e-3`. Where even a reading of score 1 would not reach the rate, the
+checksum alone decides, and a note says so.
+
+Exit codes: 0 a tag was found, 1 none was, 2 an error, or a file could not be read.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import pathlib
@@ -19,6 +31,7 @@ from collections.abc import Callable
 import numpy as np
 
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
+from faketagger_tf.presence import Presence, surprise
 
 METADATA = "faketagger"  # Name of the description among a file's metadata.
 
@@ -35,9 +48,16 @@ def load_decoder(path: str, threads: int = 1) -> Callable[[np.ndarray], np.ndarr
         raises a ValueError for canvases of another shape.
 
     Raises:
-        ValueError: no such file, or no TFLite model in it.
+        ValueError: no such file, or no TFLite decoder in it.
     """
     interpreter = _interpreter(path, threads)
+    signatures = list(interpreter.get_signature_list())
+    if "decode" not in signatures:
+        kind = "an encoder" if "tag" in signatures else "no decoder of ours"
+        raise ValueError(
+            f"{path!r} is {kind}. Received: signatures {signatures}. Accepted: a file "
+            "written by export.tflite --model=decoder."
+        )
     source = interpreter.get_input_details()[0]
     target = interpreter.get_output_details()[0]
     shape = source["shape_signature"]
@@ -74,6 +94,12 @@ def load_description(path: str) -> dict:
         ValueError: no such file, no description in it, or a sidecar (`path` + ".json")
             whose SHA-256 is another file's.
     """
+    # A named pipe would be waited for, and a device could be read, for ever.
+    if pathlib.Path(path).exists() and not pathlib.Path(path).is_file():
+        raise ValueError(
+            f"The decoder {path!r} is not a regular file. Accepted: a file written by "
+            "export.tflite."
+        )
     try:
         content = pathlib.Path(path).read_bytes()
     except OSError as error:
@@ -106,8 +132,7 @@ def load_description(path: str) -> dict:
 
 def read_canvases(decoder: str, canvases: np.ndarray) -> Decoded:
     """Reads the tags of canvases: uint8 `[N, S, S, 3]`, RGB. Errors as above."""
-    about = load_description(decoder)
-    code = MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
+    code = _code(load_description(decoder))
     return code.decode(load_decoder(decoder)(canvases.astype(np.float32) / 255.0))
 
 
@@ -134,7 +159,7 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
         ) from None
     about = load_description(decoder)
     decode = load_decoder(decoder)
-    code = MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
+    code = _code(about)
     results: dict[str, Decoded | str] = {}
     for path in photos:
         try:
@@ -148,31 +173,105 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
     return results
 
 
+def p_values(about: dict, read: Decoded) -> list[float]:
+    """Returns the probability of each reading on a canvas without a tag.
+
+    Args:
+        about: the decoder's description, see `load_description`.
+        read: what it decoded.
+    """
+    code, presence = _code(about), _presence(about)
+    surprises = surprise(read.score, code.message_bits, code.k)
+    return [
+        presence.p_value(float(x), code.crc_bits if crc_ok else 0)
+        for x, crc_ok in zip(surprises, read.crc_ok, strict=True)
+    ]
+
+
+def is_too_short(about: dict, fpr: float) -> bool:
+    """Tells whether a decoder's code has too few bits for p-values of `fpr`.
+
+    That is so where even a perfect reading, of score 1, would not reach it.
+    """
+    code = _code(about)
+    perfect = float(surprise(1.0, code.message_bits, code.k))
+    return _presence(about).p_value(perfect, code.crc_bits) > fpr
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise ValueError(f"{message[0].upper()}{message[1:]}; see --help.")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        "python -m faketagger_tf.lite",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("decoder", help="file written by export.tflite")
+    parser.add_argument("photo", nargs="+", help="canvas to read")
+    parser.add_argument(
+        "--fpr",
+        type=float,
+        default=1e-6,
+        help="largest p-value of a tag that counts as found (default: 1e-6)",
+    )
+    values = parser.parse_args(arguments)
+    if not 0 < values.fpr <= 1:
+        raise ValueError(
+            f"--fpr must be a rate. Received: {values.fpr}. Accepted: above 0, up to 1."
+        )
+    return values
+
+
 def main(arguments: list[str]) -> int:
-    """Prints a line for every photo."""
-    if len(arguments) < 2:
-        print("Usage: python -m faketagger_tf.lite decoder.tflite photo [...]")
-        return 2
+    """Prints a line for every photo; returns the exit code."""
     try:
-        about = load_description(arguments[0])
-        results = read_files(arguments[0], arguments[1:])
+        values = _parse(arguments)
+        about = load_description(values.decoder)
+        results = read_files(values.decoder, values.photo)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    failed = False
+    short = is_too_short(about, values.fpr)
+    if short:
+        print(
+            f"Note: {about['message_bits']} bits for a payload of "
+            f"{about['payload_bits']} are too few for p-values of {values.fpr:g}, so "
+            "that the checksum alone decides, which is right by chance in 1 of "
+            f"{2 ** about['crc_bits']} photos without a tag, or more.",
+            file=sys.stderr,
+        )
+    failed = any_found = False
     for path, result in results.items():
         if isinstance(result, str):
             print(f"{path}: {result}", file=sys.stderr)
             failed = True
             continue
-        payload = format_payload(result.payloads[0], about["payload_bits"])
-        crc = "checksum right" if result.crc_ok[0] else "checksum wrong"
-        print(
-            f"{path}: payload {payload}, {crc}, "
-            f"{result.corrected_bits[0]} of {about['message_bits']} bits corrected, "
-            f"score {result.score[0]:.3f}"
-        )
-    return 2 if failed else 0
+        p_value = p_values(about, result)[0]
+        found = bool(result.crc_ok[0]) and (short or p_value <= values.fpr)
+        any_found |= found
+        if found:
+            payload = format_payload(result.payloads[0], about["payload_bits"])
+            corrected = f"{result.corrected_bits[0]} bits corrected"
+            print(f"{path}  payload {payload}  p {p_value:.2g}  {corrected}")
+        else:
+            print(f"{path}  no tag  p {p_value:.2g}")
+    return 2 if failed else 0 if any_found else 1
+
+
+def _code(about: dict) -> MessageCode:
+    return MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
+
+
+def _presence(about: dict) -> Presence:
+    """The calibration in a description; the ideal model in files from before it."""
+    fields = about.get("presence")
+    if fields is None:
+        return Presence.ideal(1)
+    return Presence(fields["threshold"], fields["rate"], fields["scale"])
 
 
 def _interpreter(path: str, threads: int):

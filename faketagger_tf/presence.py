@@ -21,6 +21,8 @@ threshold, Pickands 1975, with shape 0):
 `scale` is the mean excess plus 1.64 standard errors, and never below the ideal 1, so
 that extrapolation errs on the side of missing a tag. Without a `presence.json` beside
 the weights the ideal model is used: u = 0, rate = m, scale = 1.
+
+Importing this module needs NumPy alone, so that `faketagger_tf.lite` can.
 """
 
 from __future__ import annotations
@@ -31,11 +33,8 @@ import math
 import os
 
 import numpy as np
-from absl import flags
 
-from faketagger_tf.command import run_main
 from faketagger_tf.config import read_json_dataclass, write_json_dataclass
-from faketagger_tf.storage import tagger_folder, write_atomic
 
 PRESENCE = "presence.json"
 QUANTILE = 0.9
@@ -155,14 +154,15 @@ class Presence:
 
 def load_presence(tagger: str | os.PathLike) -> Presence | None:
     """Loads the calibration of a preset or a tagger's folder; None if it has none."""
+    from faketagger_tf.storage import tagger_folder
+
     path = tagger_folder(tagger) / PRESENCE
     return Presence.load(path) if path.is_file() else None
 
 
-FLAGS = flags.FLAGS
-
-
 def _define_flags() -> None:
+    from absl import flags
+
     flags.DEFINE_string("tagger", "portrait128", "Preset or folder to calibrate.")
     flags.DEFINE_string("data", None, "Folder of photos without a tag.")
     flags.DEFINE_string("split", "", "Use this split of the data; empty for all.")
@@ -172,8 +172,11 @@ def _define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Fits and writes `presence.json`; see the module's docstring."""
     del argv
+    from absl.flags import FLAGS
+
     from faketagger_tf.command import require_flag
     from faketagger_tf.data import find_photos, read_photo
+    from faketagger_tf.storage import tagger_folder, write_atomic
     from faketagger_tf.tagger import Tagger
 
     tagger = Tagger.load(FLAGS.tagger)
@@ -194,5 +197,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    from faketagger_tf.command import run_main
+
     _define_flags()
     run_main(main)

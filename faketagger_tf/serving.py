@@ -10,9 +10,14 @@ answers from both.
     GET  /v1/models/NAME                    whether it is ready
     GET  /v1/models/NAME/metadata           signatures with their tensors
 
+The two GET requests also take `/versions/1` behind NAME.
+
 An error is `{"error": "one sentence"}` with status 400 (a request that is no such
-thing), 404 (no such model), 413 (too large a body) or 503 (too many requests waiting).
-A photo that cannot be decoded is no error but a row whose `valid` is false.
+thing; what is no HTTP, such as a bad Content-Length, uvicorn refuses in its own words),
+404 (no such model), 413 (too large a body) or 503 (too many requests waiting).
+A photo that cannot be decoded is no error but a row whose `valid` is false. Tensors of
+numbers take JSON numbers alone, those of integers whole numbers without a decimal
+point within the type's range. Float images are not checked against [0, 1].
 
 Starlette and uvicorn, because they leave paths, statuses and error bodies to us;
 requirements-serving.txt pins them.
@@ -302,6 +307,8 @@ def make_app(model: Model, max_body: int) -> applications.Starlette:
             # The longer path first: a name may hold anything but a slash.
             routing.Route(version + ":predict", predict, methods=["POST"]),
             routing.Route(one + ":predict", predict, methods=["POST"]),
+            routing.Route(version + "/metadata", metadata),
+            routing.Route(version, status),
             routing.Route(one + "/metadata", metadata),
             routing.Route(one, status),
         ],
@@ -320,11 +327,15 @@ async def _read_body(request: requests.Request, max_body: int) -> bytes:
     length = request.headers.get("content-length", "0")
     too_large = length.isdigit() and int(length) > max_body
     if not too_large:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_body:
-                too_large = True
-                break
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_body:
+                    too_large = True
+                    break
+        except requests.ClientDisconnect:
+            # Nobody reads this answer; as an error of ours it would be logged.
+            raise RequestError(400, "The body ended too early.") from None
     if too_large:
         raise RequestError(
             413, f"The body is too large. Accepted: up to {max_body} bytes."
@@ -377,12 +388,7 @@ def _array(rows: Any, spec: tf.TensorSpec) -> np.ndarray:
         for i, row in enumerate(rows):
             array[i] = _bytes(row, name)
         return array
-    try:
-        array = np.array(rows, spec.dtype.as_numpy_dtype)
-    except (ValueError, TypeError, OverflowError):
-        raise RequestError(
-            400, f"{name} must hold numbers of type {spec.dtype.name}, rows alike."
-        ) from None
+    array = _numbers(rows, name, spec.dtype)
     if list(array.shape[1:]) != shape:
         raise RequestError(
             400,
@@ -392,6 +398,30 @@ def _array(rows: Any, spec: tf.TensorSpec) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise RequestError(400, f"{name} must hold finite numbers.")
     return array
+
+
+def _numbers(rows: list, name: str, dtype: tf.DType) -> np.ndarray:
+    wanted = f"{name} must hold numbers of type {dtype.name}, rows alike."
+    try:
+        # Without a type: with one NumPy turns "0.5" into a float and 1.7 into a 1.
+        array = np.array(rows)
+    except (ValueError, TypeError, OverflowError):
+        raise RequestError(400, wanted) from None
+    if not array.size:
+        return array.astype(dtype.as_numpy_dtype)
+    if array.dtype.kind not in ("iu" if dtype.is_integer else "iuf"):
+        received = {"U": "strings", "b": "booleans", "f": "decimal numbers"}
+        raise RequestError(
+            400, f"{wanted} Received: {received.get(array.dtype.kind, 'other values')}."
+        )
+    if dtype.is_integer and (array.min() < dtype.min or array.max() > dtype.max):
+        raise RequestError(
+            400,
+            f"{wanted} Received: {array.min()} to {array.max()}. Accepted: {dtype.min} "
+            f"to {dtype.max}.",
+        )
+    with np.errstate(over="ignore"):  # What overflows is refused as infinite.
+        return array.astype(dtype.as_numpy_dtype)
 
 
 def _bytes(value: Any, name: str) -> bytes:

@@ -1,6 +1,8 @@
 """The lite reader: photos to payloads without TensorFlow."""
 
 import json
+import math
+import os
 import subprocess
 import sys
 
@@ -12,7 +14,8 @@ from faketagger_tf import lite
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data import write_image
 from faketagger_tf.messages import MessageCode
-from faketagger_tf.models import build_decoder
+from faketagger_tf.models import build_decoder, build_encoder
+from faketagger_tf.presence import Presence, surprise
 
 CONFIG = TaggerConfig(
     image_size=64,
@@ -74,8 +77,10 @@ def test_command_runs_without_tensorflow(decoder_file, tmp_path):
     run = run_without(
         ("tensorflow", "keras", "h5py", "absl"), program, str(decoder_file), str(path)
     )
-    assert run.returncode == 0, run.stderr
-    assert f"payload 0x{expected.payloads[0]:02X}, checksum" in run.stdout
+    # A decoder that was never trained finds nothing.
+    assert (run.returncode, run.stderr.count("Error")) == (1, 0), run.stderr
+    p_value = lite.p_values(lite.load_description(str(decoder_file)), expected)[0]
+    assert run.stdout == f"{path}  no tag  p {p_value:.2g}\n"
 
 
 def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
@@ -122,6 +127,111 @@ def test_what_is_wrong_is_named(decoder_file, tmp_path):
     with pytest.raises(ValueError, match="Canvases must have the shape"):
         lite.load_decoder(str(decoder_file))(np.zeros((1, 32, 32, 3)))
     assert lite.main([str(decoder_file)]) == 2
+
+
+def decoded(code, payload, noise, flipped_checksum=False):
+    """What is read from a code word's logits, evenly noisy."""
+    bits = code.encode([payload])
+    if flipped_checksum:
+        message = bits[:, : code.k]
+        message[:, -1] ^= 1
+        bits = message @ code.layout.generator_matrix() % 2
+    logits = 2.0 * bits - 1 + noise * np.resize([1.0, -1.0], bits.shape)
+    return code.decode(logits)
+
+
+@pytest.fixture
+def read_as(monkeypatch, decoder_file):
+    """(readings by photo, arguments) -> exit code of the command that read those."""
+
+    def run(readings, *arguments):
+        monkeypatch.setattr(lite, "read_files", lambda decoder, photos: readings)
+        return lite.main([str(decoder_file), *readings, *arguments])
+
+    return run
+
+
+def test_what_counts_as_found(read_as, decoder_file, capsys):
+    code = MessageCode(8, 16, 3)
+    about = lite.load_description(str(decoder_file))
+    clear, faint = decoded(code, 0xC3, 0.1), decoded(code, 0xC3, 0.6)
+    wrong = decoded(code, 0xC3, 0.0, flipped_checksum=True)
+    assert not wrong.crc_ok[0]
+    (p_clear,), (p_faint,) = lite.p_values(about, clear), lite.p_values(about, faint)
+    assert p_clear < 1e-6 < 1e-4 < p_faint < 0.1
+    assert read_as({"a": clear, "b": faint}) == 0
+    assert capsys.readouterr() == (
+        f"a  payload 0xC3  p {p_clear:.2g}  0 bits corrected\n"
+        f"b  no tag  p {p_faint:.2g}\n",
+        "",
+    )
+    assert read_as({"b": faint, "w": wrong}) == 1
+    assert read_as({"b": faint}, "--fpr=0.1") == 0
+    assert read_as({"w": wrong}, "--fpr=1") == 1
+    assert read_as({"a": clear, "x": "It is damaged."}) == 2
+    assert "x: It is damaged." in capsys.readouterr().err
+
+
+def test_too_short_a_code_is_judged_by_its_checksum(read_as, capsys):
+    code = MessageCode(8, 16, 3)
+    assert read_as({"b": decoded(code, 0xC3, 0.6)}, "--fpr=1e-60") == 0
+    said = capsys.readouterr()
+    assert "payload 0xC3" in said.out
+    assert said.err.startswith("Note: 16 bits for a payload of 8 are too few for p-val")
+    wrong = decoded(code, 0xC3, 0.0, flipped_checksum=True)
+    assert read_as({"w": wrong}, "--fpr=1e-60") == 1
+
+
+def test_p_values_are_the_taggers_calibration(decoder, tmp_path):
+    presence = Presence(threshold=3.0, rate=0.1, scale=1.5, faces=200, largest=7.0)
+    path = tmp_path / "decoder.tflite"
+    content = tflite.convert_decoder(CONFIG, decoder, presence=presence)
+    tflite.write_model(str(path), content)
+    about = lite.load_description(str(path))
+    assert about["presence"] == {"threshold": 3.0, "rate": 0.1, "scale": 1.5}
+    assert json.loads((tmp_path / "decoder.tflite.json").read_text())["presence"]
+    read = decoded(MessageCode(8, 16, 3), 0x5A, 0.3)
+    x = float(surprise(read.score, 16, 11)[0])
+    expected = 0.1 * math.exp(-(x - 3.0) / 1.5) / 8
+    assert lite.p_values(about, read) == [pytest.approx(expected)]
+    # A file written before there was a calibration in it.
+    del about["presence"]
+    assert lite.p_values(about, read) == [pytest.approx(math.exp(-x) / 8)]
+
+
+def test_an_encoder_is_called_one(tmp_path, capsys):
+    path = tmp_path / "encoder.tflite"
+    content = tflite.convert_encoder(CONFIG, build_encoder(CONFIG))
+    tflite.write_model(str(path), content)
+    assert lite.main([str(path), "photo.png"]) == 2
+    assert "is an encoder. Received: signatures ['tag']" in capsys.readouterr().err
+
+
+def test_pipes_and_devices_are_refused(decoder_file, tmp_path, capsys):
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    assert lite.main([str(decoder_file), pipe, "/dev/zero"]) == 2
+    assert capsys.readouterr().err.count("is not a regular file") == 2
+    assert lite.main([pipe, "photo.png"]) == 2
+    assert "is not a regular file" in capsys.readouterr().err
+
+
+def test_help_and_wrong_arguments(decoder_file, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        lite.main(["--help"])
+    assert stopped.value.code == 0
+    assert "Exit codes: 0" in capsys.readouterr().out
+    for arguments, message in (
+        ([], "required: decoder, photo"),
+        (["--fpr=0"], "must be a rate. Received: 0.0"),
+        (["--fpr=nan"], "must be a rate. Received: nan"),
+        (["--fpr=low"], "'low'"),
+        (["--what"], "unrecognized arguments: --what"),
+    ):
+        files = [str(decoder_file), "photo.png"] if arguments else []
+        assert lite.main([*files, *arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("Error: ") and message in said.replace("U", "u")
 
 
 def test_exchanged_file_is_noticed(decoder_file, tmp_path):

@@ -5,8 +5,10 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -36,14 +38,24 @@ def tagger():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def log(tmp_path_factory):
+    """File with what the server writes to its standard error."""
+    return tmp_path_factory.mktemp("log") / "stderr"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, log):
     """(host, port) of a server process."""
     folder = tmp_path_factory.mktemp("serving") / "faketagger"
     export_saved_model(spread_spectrum.CONFIG, *spread_spectrum.build(), str(folder))
     command = [sys.executable, "-m", "faketagger_tf.serving", f"--model={folder}"]
-    process = subprocess.Popen(
-        [*command, "--port=0", "--max_body_mb=2"], stdout=subprocess.PIPE, text=True
-    )
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*command, "--port=0", "--max_body_mb=2"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -152,6 +164,17 @@ def test_200_requests_at_once(server, photos):
         assert [row["valid"] for row in rows] == [True, False][: len(rows)]
 
 
+def canvas_request(signature: str, value) -> dict:
+    canvas = [[[value] * 3] * 64] * 64
+    return {"signature_name": signature, "instances": [canvas]}
+
+
+def test_integers_pass_as_floats_and_floats_out_of_range(server):
+    for value in (0, 1, 0.5, 5e9):
+        body = canvas_request("read_canvas", value)
+        assert call(server, "POST", f"{PATH}:predict", body)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -179,6 +202,15 @@ def test_200_requests_at_once(server, photos):
         ({"signature_name": "read_canvas", "instances": [[1, 2]]}, "the shape [64, 64"),
         ({"signature_name": "read_canvas", "instances": [[1], [1, 2]]}, "hold numbers"),
         ({"signature_name": "read_canvas", "instances": ["x"]}, "hold numbers"),
+        (canvas_request("read_canvas", "0.5"), "float32, rows alike. Received: stri"),
+        (canvas_request("read_canvas", True), "Received: booleans"),
+        (canvas_request("read_canvas", None), "Received: other values"),
+        (canvas_request("read_canvas", float("nan")), "finite numbers"),
+        (canvas_request("read_canvas", 1e300), "finite numbers"),
+        (canvas_request("read_canvas_uint8", "7"), "Received: strings"),
+        (canvas_request("read_canvas_uint8", 1.7), "Received: decimal numbers"),
+        (canvas_request("read_canvas_uint8", -1), "Received: -1 to -1. Accepted: 0 "),
+        (canvas_request("read_canvas_uint8", 256), "Accepted: 0 to 255"),
         (
             {
                 "signature_name": "tag_bytes",
@@ -207,10 +239,25 @@ def test_oversized_bodies_are_refused(server):
         assert link.getresponse().status == 413
 
 
+def test_a_client_that_goes_away_leaves_no_traceback(server, log):
+    with socket.create_connection(server, timeout=60) as link:
+        head = (
+            f"POST {PATH}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        )
+        link.sendall(head.encode() + b'{"instances": [')
+        time.sleep(0.5)
+    # Answered after the server has seen the client go.
+    time.sleep(0.5)
+    assert call(server, "GET", PATH)[0] == 200
+    assert "Traceback" not in log.read_text()
+
+
 def test_status_metadata_and_wrong_paths(server):
     status, answer = call(server, "GET", PATH)
     assert (status, answer["model_version_status"][0]["state"]) == (200, "AVAILABLE")
     status, answer = call(server, "GET", f"{PATH}/metadata")
+    assert call(server, "GET", f"{PATH}/versions/1/metadata") == (status, answer)
+    assert call(server, "GET", f"{PATH}/versions/1") == call(server, "GET", PATH)
     tag = answer["metadata"]["tag_bytes"]
     assert tag["inputs"]["message"] == {"dtype": "float32", "shape": [-1, 16]}
     assert tag["outputs"]["tagged_bytes"] == {"dtype": "string", "shape": [-1]}
@@ -218,6 +265,8 @@ def test_status_metadata_and_wrong_paths(server):
         ("GET", "/v1/models/other", 404),
         ("POST", "/v1/models/other:predict", 404),
         ("POST", f"{PATH}/versions/2:predict", 404),
+        ("GET", f"{PATH}/versions/2", 404),
+        ("GET", f"{PATH}/versions/2/metadata", 404),
         ("GET", "/", 404),
         ("GET", f"{PATH}:predict", 404),
         ("DELETE", PATH, 405),

@@ -24,10 +24,13 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
         [H, W, 3] uint8 RGB.
 
     Raises:
-        ValueError: the file is missing, empty, truncated, of another format, or has
-            more than `MAX_PIXELS` pixels.
+        ValueError: the file is missing, no regular file, empty, truncated, of another
+            format, or has more than `MAX_PIXELS` pixels.
     """
     name = os.fspath(path)
+    # A named pipe would be waited for, and a device could be read, for ever.
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise ValueError(f"The photo {name!r} is not a regular file. {_ACCEPTED}.")
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -123,6 +123,13 @@ def test_bad_files_give_one_sentence_with_the_name(tmp_path, photo, number):
     assert "\n" not in str(error.value)
 
 
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero", tmp_path):
+        with pytest.raises(ValueError, match=r"not a regular file\. Accepted: JPEG"):
+            images.read_photo(path)
+
+
 def test_missing_file_and_folder():
     with pytest.raises(ValueError, match=r"nowhere\.jpg.*No such file"):
         images.read_photo("nowhere.jpg")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from export import preset
-from faketagger_tf import lite
+from faketagger_tf import lite, storage
 from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.presence import PRESENCE, Presence, load_presence
 from faketagger_tf.storage import load_faceswap, load_tagger, save_faceswap, save_tagger
 
 
@@ -22,6 +23,29 @@ def test_tagger(config, models, images, tmp_path):
     np.testing.assert_allclose(read, expected, atol=1e-4)
     about = json.loads((folder / "decoder.tflite.json").read_text())
     assert about["message_bits"] == config.message_bits
+
+
+def test_calibration_is_the_runs_and_the_card_stays(config, models, tmp_path):
+    run, root = tmp_path / "run", tmp_path / "presets"
+    save_tagger(run, config, *models)
+    (root / "mine").mkdir(parents=True)
+    (root / "mine" / "card.md").write_text("by hand")
+    (root / "mine" / PRESENCE).write_text(Presence(threshold=9.0).to_json())
+    folder = preset.export_tagger(run, "mine", root)
+    assert not (folder / PRESENCE).exists()
+    assert (folder / "card.md").read_text() == "by hand"
+    about = lite.load_description(str(folder / "decoder.tflite"))
+    assert about["presence"]["threshold"] == 0.0
+
+    presence = Presence(1.5, 0.1, 1.25, 300, 9.0)
+    (run / PRESENCE).write_text(presence.to_json())
+    preset.export_tagger(run, "mine", root)
+    assert load_presence(folder) == presence
+    about = lite.load_description(str(folder / "decoder.tflite"))
+    assert about["presence"] == {"threshold": 1.5, "rate": 0.1, "scale": 1.25}
+    # Published once more from itself.
+    preset.export_tagger(folder, "mine", root)
+    assert load_presence(folder) == presence
 
 
 def test_swap_model_is_halved(tmp_path):
@@ -41,6 +65,14 @@ def test_swap_model_is_halved(tmp_path):
         assert ours.dtype == np.float32
         assert ours.std() > 0.01
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_shipped_swap_model_is_found_by_name(tmp_path, monkeypatch):
+    config = FaceswapConfig(face_size=32, width=8, latent=32)
+    save_faceswap(tmp_path / "shipped" / "one", config, build_faceswap(config))
+    monkeypatch.setattr(storage, "SWAPS", tmp_path / "shipped")
+    folder = preset.export_swap("one", "copy", tmp_path / "swaps")
+    assert load_faceswap(folder)[0] == config
 
 
 @pytest.mark.parametrize("missing", ["tagger", "swap"])

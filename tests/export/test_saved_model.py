@@ -1,5 +1,6 @@
 """The SavedModel: what its signatures return is what the Python library returns."""
 
+import json
 import pathlib
 import struct
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from export import graph, saved_model
 from faketagger_tf.data import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.presence import Presence
 from faketagger_tf.tagger import Tagger
 
 
@@ -208,7 +210,13 @@ def test_output_is_versioned_and_not_overwritten(config, models, folder):
 def test_overwriting_replaces_the_whole_folder(config, models, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "stale").write_text("old")
-    saved_model.export_saved_model(config, *models, str(tmp_path), overwrite=True)
+    presence = Presence(1.5, 0.1, 1.25, 300, 9.0)
+    saved_model.export_saved_model(
+        config, *models, str(tmp_path), overwrite=True, presence=presence
+    )
+    about = tmp_path / "1" / "assets.extra" / "signatures.json"
+    expected = {"threshold": 1.5, "rate": 0.1, "scale": 1.25}
+    assert json.loads(about.read_text())["code"]["presence"] == expected
     assert not (tmp_path / "1" / "stale").exists()
     assert (tmp_path / "1" / "saved_model.pb").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["1"]

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import pathlib
+import subprocess
+import sys
+import tomllib
 
 import numpy as np
 import pytest
@@ -151,6 +155,51 @@ def test_generator_rows_make_the_code_words(config, convert):
                 word ^= int(row, 16)
         assert f"{word:016b}" == "".join(map(str, code.encode([payload])[0]))
     assert len(about["generator"]) == 8 + 3
+
+
+def test_version_is_the_projects(config):
+    project = pathlib.Path(tflite.__file__).parents[1] / "pyproject.toml"
+    version = tomllib.loads(project.read_text())["project"]["version"]
+    assert version
+    assert tflite.description(config, "decoder")["version"] == version
+
+
+def test_ideal_presence_without_a_calibration(config):
+    about = tflite.description(config, "decoder")
+    assert about["presence"] == {"threshold": 0.0, "rate": 1.0, "scale": 1.0}
+    assert "presence" not in tflite.description(config, "encoder")
+
+
+def test_outputs_are_checked_before_the_conversion(tmp_path):
+    (tmp_path / "there.tflite").write_bytes(b"old")
+    (tmp_path / "beside.tflite.json").write_bytes(b"old")
+    (tmp_path / "folder.tflite").mkdir()
+    for name, message in (
+        ("there.tflite", "exists already"),
+        ("beside.tflite", "exists already"),
+        ("folder.tflite", "is a folder"),
+        ("there.tflite/below/decoder.tflite", "Cannot write"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tflite.check_output(str(tmp_path / name))
+    with pytest.raises(ValueError, match="is a folder"):
+        tflite.check_output(str(tmp_path / "folder.tflite"), overwrite=True)
+    tflite.check_output(str(tmp_path / "new" / "decoder.tflite"))
+    tflite.check_output(str(tmp_path / "there.tflite"), overwrite=True)
+    assert not (tmp_path / "new").exists()
+    # The command complains of the output before it even looks for the tagger.
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "export.tflite", "--tagger=absent"),
+            f"--output={tmp_path / 'there.tflite'}",
+        ],
+        cwd=pathlib.Path(tflite.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 2
+    assert "exists already" in run.stderr
 
 
 def test_what_is_wrong_is_named(config, models, convert, tmp_path):
