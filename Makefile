@@ -24,7 +24,7 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/demo_evaluate.cfg \
 	  --data=$(DATA) --swap_model=$(RUN)/faceswap --tagger=$(RUN)/joint \
 	  --tflite=$(RUN)/decoder.tflite --output=$(RUN)
-	$(BIN)/python -m faketagger_tf.lite $(RUN)/decoder.tflite \
+	$(BIN)/python -m faketagger_tf.lite --fpr=1e-3 $(RUN)/decoder.tflite \
 	  $(RUN)/tagged.png $(RUN)/swapped.jpg
 
 test: $(BIN)/.ready  ## the whole test suite, offline
@@ -52,7 +52,7 @@ bench-tagging: $(BIN)/.ready  ## photos a minute through `faketagger`
 
 bench-tracing: $(BIN)/.ready  ## share of tags read back from the photos of DATA=folder
 	$(BIN)/python -m benchmarks.tracing --tagger=$(TAGGER) --data=$(DATA) \
-	  --swap_model=three --output=build/tracing.md
+	  --swap_model=unseen_skips --output=build/tracing.md
 
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
 	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \

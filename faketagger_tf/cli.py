@@ -811,7 +811,8 @@ def _deepfake_flags(values) -> None:
     _overwrite_flag(values)
     flags.DEFINE_string(
         "model",
-        None,
+        # The sharpest of the shipped ones, and one that no preset was trained against.
+        "unseen_skips",
         "Name of a shipped face-swap model, or a folder with one.",
         flag_values=values,
     )
@@ -835,13 +836,10 @@ def _deepfake(positional: list[str], values) -> int:
 
     from faketagger_tf.deepfake import swap_faces
     from faketagger_tf.photofile import read_photo_file, write_photo_file
-    from faketagger_tf.storage import list_swaps, load_faceswap
+    from faketagger_tf.storage import load_faceswap
 
-    names = list_swaps()
-    if not values.model and not names:
-        raise ValueError("--model must name a folder with a face-swap model.")
     photo = read_photo_file(source)
-    config, model = load_faceswap(values.model or names[0])
+    config, model = load_faceswap(values.model)
     identity = values.identity or config.identities[-1]
     swapped, count = swap_faces(photo.pixels, config, model, identity)
     write_photo_file(target, dataclasses.replace(photo, pixels=swapped), values.quality)

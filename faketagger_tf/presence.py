@@ -31,6 +31,7 @@ import dataclasses
 import functools
 import math
 import os
+import time
 
 import numpy as np
 
@@ -172,6 +173,8 @@ def _define_flags() -> None:
 def main(argv: list[str]) -> int:
     """Fits and writes `presence.json`; see the module's docstring."""
     del argv
+    from concurrent import futures
+
     from absl.flags import FLAGS
 
     from faketagger_tf.command import require_flag
@@ -181,14 +184,22 @@ def main(argv: list[str]) -> int:
 
     tagger = Tagger.load(FLAGS.tagger)
     photos = find_photos(require_flag("data"), FLAGS.split)
-    surprises = []
-    for photo in photos:
+
+    def examine(photo) -> list[float]:
         try:
             readings = tagger.examine(read_photo(photo.path))
         except ValueError as error:
             print(f"Skipped: {error}")
-            continue
-        surprises += [reading.surprise for reading in readings]
+            return []
+        return [reading.surprise for reading in readings]
+
+    surprises, start = [], time.monotonic()
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, found in enumerate(pool.map(examine, photos), 1):
+            surprises += found
+            if done % 100 == 0:
+                left = (time.monotonic() - start) / done * (len(photos) - done)
+                print(f"{done}/{len(photos)} photos, {left:.0f} s left", flush=True)
     presence = Presence.fit(surprises)
     path = FLAGS.output or tagger_folder(FLAGS.tagger) / PRESENCE
     write_atomic(path, presence.to_json())
