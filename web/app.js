@@ -1,8 +1,9 @@
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
-import { addResidual, centredSquare, cropCanvas, decode, encode } from "./codec.js";
+import { addResidual, centredSquare, cropCanvas, decode, encode, pValue } from "./codec.js";
 
 const MAX_PIXELS = 50e6;
 const MIN_SIDE = 16;
+const FPR = 1e-6; // Largest p-value of a tag that counts as found.
 const $ = (id) => document.getElementById(id);
 const models = {};
 let photo = null; // {width, height, data} of RGBA bytes
@@ -61,11 +62,16 @@ async function read() {
   const word = decode(about, Array.from(logits));
   const digits = Math.ceil(about.payload_bits / 4);
   $("payload").textContent = "0x" + word.payload.toString(16).toUpperCase().padStart(digits, "0");
-  $("checksum").textContent = word.crcOk ? "right" : "wrong: probably no tag";
-  $("confidence").textContent = `${(100 * word.score).toFixed(1)} % (cosine to the code word)`;
+  const p = pValue(about, word);
+  const found = word.crcOk && p <= FPR;
+  $("verdict").textContent = found ? "A tag was found." : "No tag was found here.";
+  $("verdict").classList.toggle("found", found);
+  $("checksum").textContent = word.crcOk ? "right" : "wrong";
+  $("confidence").textContent =
+    `an untagged photo reads like this with probability ${p.toPrecision(2)}`;
   $("corrected").textContent = `${word.correctedBits} of ${about.message_bits} bits`;
   $("bits").textContent = Array.from(logits, (value) => (value > 0 ? 1 : 0)).join("");
-  return { logits: Array.from(logits), codeBits: word.codeBits };
+  return { logits: Array.from(logits), codeBits: word.codeBits, p, found };
 }
 
 function draw() {

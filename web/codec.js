@@ -199,3 +199,33 @@ export function centredSquare(width, height) {
   const side = Math.min(width, height);
   return { left: (width - side) / 2, top: (height - side) / 2, side };
 }
+
+const STEPS = 4096;
+
+/** The surprise of a cosine, -ln(2^k cap(score)): faketagger_tf/presence.py. */
+export function surprise(score, dimensions, wordsLog2) {
+  const angle = Math.acos(Math.min(Math.max(score, 0), 1));
+  const width = Math.PI / STEPS;
+  const rings = Float64Array.from({ length: STEPS }, (_, i) =>
+    (dimensions - 2) * Math.log(Math.sin((i + 0.5) * width)));
+  // Sums of exponentials by their logarithms: the caps are far too small for doubles.
+  const areas = new Float64Array(STEPS);
+  let area = -Infinity;
+  for (let i = 0; i < STEPS; i++) {
+    const [high, low] = area > rings[i] ? [area, rings[i]] : [rings[i], area];
+    areas[i] = area = high + Math.log1p(Math.exp(low - high));
+  }
+  const place = Math.min(Math.max(angle / width - 1, 0), STEPS - 1);
+  const below = Math.min(Math.floor(place), STEPS - 2);
+  const share = areas[below] + (place - below) * (areas[below + 1] - areas[below]);
+  return -(wordsLog2 * Math.LN2 + share - area);
+}
+
+/** Probability that an untagged canvas reads like this word. */
+export function pValue(about, word) {
+  const { threshold, rate, scale } = about.presence;
+  const crcBits = about.crc_bits;
+  const x = surprise(word.score, about.message_bits, about.payload_bits + crcBits);
+  const tail = Math.exp(Math.min(Math.log(rate) - (x - threshold) / scale, 0));
+  return word.crcOk ? tail / 2 ** crcBits : tail;
+}

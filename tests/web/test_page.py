@@ -63,16 +63,19 @@ def test_soft_decoder_is_pythons(lengths, tmp_path):
         "message_bits": message_bits,
         "generator": generator,
         "payload_generator": tflite._hex_rows(code.encode(eye)),
+        "crc_bits": crc_bits,
+        "presence": {"threshold": 3.0, "rate": 0.1, "scale": 1.2},
     }
     job = tmp_path / "job.json"
     job.write_text(json.dumps({"about": about, "logits": logits.tolist()}))
     program = (
-        f"import {{ decode }} from {json.dumps((WEB / 'codec.js').as_uri())};"
+        f"import {{ decode, pValue }} from {json.dumps((WEB / 'codec.js').as_uri())};"
         "import { readFileSync } from 'node:fs';"
         f"const job = JSON.parse(readFileSync({json.dumps(str(job))}, 'utf8'));"
         "console.log(JSON.stringify(job.logits.map((row) => {"
         "  const word = decode(job.about, row);"
-        "  return { ...word, payload: word.payload.toString() }; })));"
+        "  const p = pValue(job.about, word);"
+        "  return { ...word, p, payload: word.payload.toString() }; })));"
     )
     made = json.loads(node("--input-type=module", "-e", program))
     read = code.decode(logits, order=2)
@@ -83,6 +86,9 @@ def test_soft_decoder_is_pythons(lengths, tmp_path):
     assert [word["crcOk"] for word in made] == read.crc_ok.tolist()
     assert [word["correctedBits"] for word in made] == read.corrected_bits.tolist()
     np.testing.assert_allclose([w["score"] for w in made], read.score, atol=1e-9)
+    p_values = lite.p_values(about, read)
+    np.testing.assert_allclose([w["p"] for w in made], p_values, rtol=1e-6)
+    assert min(p_values) < 1e-4 * max(p_values)
 
 
 @pytest.fixture(scope="module")
