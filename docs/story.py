@@ -1,6 +1,6 @@
 """The story of the README on one photo: tag, deepfake, save as JPEG, trace.
 
-    python docs/story.py [PHOTO]
+    python -m docs.story [PHOTO]
 
 Runs the four commands, prints what they print, and writes the pictures and their panel
 `story.png` to `build/story`. Without a PHOTO it is scikit-image's astronaut.
