@@ -32,6 +32,7 @@ from faketagger_tf.data import (
 )
 from faketagger_tf.faces import Face, detect_faces
 from faketagger_tf.keys import KeyedCode
+from faketagger_tf.manipulations.swap import GREY
 from faketagger_tf.messages import MessageCode, parse_payload
 from faketagger_tf.presence import Presence, load_presence, surprise
 from faketagger_tf.storage import load_tagger
@@ -58,8 +59,9 @@ _FINE = [
     )
     if (right, down, scale, turn) != (0, 0, 0, 0)
 ]
+TIGHT = 0.625  # Side of what a tight reading looks at, as a share of the canvas.
 _REFINED = 2  # Places of the coarse grid around which the fine steps are tried.
-PLACES = len(_COARSE) + _REFINED * len(_FINE)
+PLACES = 1 + len(_COARSE) + _REFINED * len(_FINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,8 +284,9 @@ class Tagger:
     def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:
         """Reads every face of a photo, tag or no tag.
 
-        A face that does not read at once is searched: small shifts, scales and turns
-        of its canvas, and the most surprising reading is kept. Where no face reads,
+        A face that does not read at once is read without its surroundings, then
+        searched: small shifts, scales and turns of its canvas, and the most surprising
+        reading is kept. Where no face reads,
         the centred square is tried as well, and reported if it reads.
 
         Args:
@@ -307,9 +310,13 @@ class Tagger:
         return readings
 
     def _read_face(self, photo: np.ndarray, canvas: Canvas, fpr: float) -> Reading:
-        readings = self._read_at(photo, [canvas], fpr)
-        if readings[0].found:
-            return readings[0]
+        (reading,) = self._read_at(photo, [canvas], fpr)
+        if reading.found:
+            return reading
+        # What surrounds the face may be lost to a crop, or black after a turn.
+        (tight,) = self._read_at(photo, [canvas], fpr, tight=True)
+        if tight.found:
+            return tight
         size = self.config.image_size
         small, start = _reduce(photo, canvas, size)
         ratio = canvas.side(size) / start.side(size)
@@ -319,7 +326,8 @@ class Tagger:
         moved = [self._move(r.canvas, *step) for r in best for step in _FINE]
         found = min(readings + self._read_at(small, moved, fpr), key=_rank)
         matrix = found.canvas.matrix / (ratio, ratio, 1)
-        return self._place(found, Canvas(matrix, canvas.face))
+        found = self._place(found, Canvas(matrix, canvas.face))
+        return min(found, tight, key=_rank)
 
     def _move(self, canvas: Canvas, right, down, scale, turn) -> Canvas:
         """Moves a canvas by shares of its side, a factor and degrees."""
@@ -332,8 +340,12 @@ class Tagger:
         matrix[:, 2] += middle - step @ (middle + np.array([right, down]) * size)
         return Canvas(matrix, canvas.face)
 
-    def _read_at(self, photo, canvases: list[Canvas], fpr: float) -> list[Reading]:
+    def _read_at(
+        self, photo, canvases: list[Canvas], fpr: float, tight: bool = False
+    ) -> list[Reading]:
         pixels = self._canvas_pixels(photo, [c.matrix for c in canvases])
+        if tight:
+            pixels = tight_crop(pixels)
         logits = self._decode(pixels).numpy()
         if self._keyed:
             logits = self._keyed.unscramble(logits)
@@ -391,6 +403,16 @@ def _reduce(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, C
         interpolation=cv2.INTER_AREA,
     )
     return small, Canvas(canvas.matrix * (factor, factor, 1), canvas.face)
+
+
+def tight_crop(canvases: np.ndarray) -> np.ndarray:
+    """Paints canvases grey but for the middle, where the face is."""
+    side = canvases.shape[1]
+    border = round(side * (1 - TIGHT) / 2)
+    cropped = np.full_like(canvases, GREY)
+    inside = slice(border, side - border)
+    cropped[:, inside, inside] = canvases[:, inside, inside]
+    return cropped
 
 
 def _rank(reading: Reading):
