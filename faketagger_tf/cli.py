@@ -32,6 +32,7 @@ from faketagger_tf.command import quiet_tensorflow
 HUGE = 30_000_000  # Pixels from which photos of a batch are handled one at a time.
 # Pictures that a folder may hold and that are passed over, with a word about it.
 OTHER_FORMATS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".dng")
+STRONGER = (2.5, 5.0)  # dB added where a tag does not read back.
 TAG_COLUMNS = (
     "file",
     "output",
@@ -309,8 +310,9 @@ def _tag_flags(values) -> None:
     flags.DEFINE_boolean(
         "check",
         True,
-        "Read every tag back before its file is written. A face that no longer reads "
-        "is tagged on the photo's centred square instead; --nocheck is twice as fast.",
+        "Read every tag back before its file is written. One that does not read is "
+        "made stronger by up to 5 dB unless --psnr is given, then moved to the photo's "
+        "centred square. --nocheck is nearly twice as fast.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -488,14 +490,9 @@ def _tag(positional: list[str], values) -> int:
                 canvases = tagger.find_canvases(photo.pixels)
                 tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
                 if values.check and not _reads(tagger, tagged, payload):
-                    # A face that is found before tagging but not after it.
-                    canvases = [tagger.centred_canvas(photo.pixels)]
-                    tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
-                    if not _reads(tagger, tagged, payload):
-                        raise ValueError(
-                            f"The photo {path!r} cannot be tagged such that the tag "
-                            "reads back; a lower --psnr makes it stronger."
-                        )
+                    canvases, tagged = _tag_harder(
+                        tagger, photo.pixels, payload, values.psnr, canvases
+                    )
                 psnr, ssim = measure(photo.pixels, tagged)
                 if psnr == math.inf:
                     raise ValueError(
@@ -538,6 +535,27 @@ def _tag(positional: list[str], values) -> int:
 
 def _reads(tagger, tagged, payload: int) -> bool:
     return any(reading.payload == payload for reading in tagger.read(tagged))
+
+
+def _tag_harder(tagger, photo, payload: int, psnr: float | None, canvases):
+    """Tags a photo whose tag did not read back: stronger, then on the centred square.
+
+    A strength that the user has set is kept. The square helps where a face is found
+    before tagging but not after it.
+    """
+    own = tagger.check_strength(psnr)
+    free = psnr is None and tagger.config.strength == "scheduled"
+    strengths = [own - step for step in (0.0, *STRONGER)] if free else [psnr]
+    for places in (canvases, [tagger.centred_canvas(photo)]):
+        for strength in strengths:
+            tagged = tagger.embed(photo, payload, strength, places)
+            if _reads(tagger, tagged, payload):
+                return places, tagged
+    raise ValueError(
+        "The photo cannot be tagged such that the tag reads back. Received: "
+        f"{photo.shape[1]}x{photo.shape[0]} pixels, a strength of {strengths[-1]} dB. "
+        "Accepted: a lower --psnr makes the tag stronger."
+    )
 
 
 def _finish(count: int, failed: list[dict], skipped: int, single: bool) -> int:

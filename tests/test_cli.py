@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -281,13 +282,27 @@ def test_tags_that_cannot_be_read_back_are_refused(tmp_path, photo, capsys):
 def test_a_face_that_is_lost_is_tagged_on_the_centred_square(tmp_path, photo, capsys):
     tagger = Tagger.load("any")
     found = tagger._detect(read_photo(photo))
-    answers = [found, [], []]  # Found before tagging, not after it.
-    original, tagger._detect = tagger._detect, lambda _: answers.pop(0)
+    answers = [found]  # Found before tagging, not after it.
+    original = tagger._detect
+    tagger._detect = lambda _: answers.pop() if answers else []
     try:
         assert run("tag", photo, tmp_path / "out.png", "--payload=9", "--json") == 0
     finally:
         tagger._detect = original
     assert json.loads(capsys.readouterr().out)["faces"] == 0
+
+
+def test_a_tag_that_does_not_read_is_made_stronger(
+    tmp_path, photo, monkeypatch, capsys
+):
+    tagger = Tagger.load("any")
+    weak = dataclasses.replace(tagger.config, psnr=52.0)
+    monkeypatch.setattr(cli, "STRONGER", (10.0, 20.0))
+    monkeypatch.setattr(tagger, "config", weak)
+    assert run("tag", photo, tmp_path / "out.png", "--payload=9", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["faces"] == 1 and row["psnr"] < 46
+    assert run("trace", tmp_path / "out.png") == 0
 
 
 def test_canvas_and_pictures(tmp_path, photo, capsys):
