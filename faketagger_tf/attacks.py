@@ -15,6 +15,7 @@ import numpy as np
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.evaluation import FALSE_POSITIVE_RATES, read_logits, tag_canvases
+from faketagger_tf.manipulations.photometric import to_uint8
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.metrics import psnr
 
@@ -84,12 +85,9 @@ def measure_attacks(
         residual = tag(own, payload_bits).astype(np.float32) - own
         return residual.mean(axis=0)
 
-    def shift(images, residual):
-        return np.clip(np.rint(images + residual), 0, 255).astype(np.uint8)
-
     many = mean_residual(code.random_payloads(half, rng))
     report[f"mean residual of {half} photos, {half} payloads, subtracted"] = attacked(
-        shift(tagged, -many), first
+        to_uint8(tagged - many), first
     )
     # A user who gives one payload to all of his photos makes it easier.
     same = np.repeat(first[:1], half, axis=0)
@@ -97,9 +95,9 @@ def measure_attacks(
     victims_same = np.repeat(first[:1], len(victims), axis=0)
     tagged = tag(victims, victims_same)
     report[f"mean residual of {half} photos, the victim's payload, subtracted"] = (
-        attacked(shift(tagged, -one), victims_same)
+        attacked(to_uint8(tagged - one), victims_same)
     )
-    forged = shift(victims, one)
+    forged = to_uint8(victims + one)
     report[f"mean residual of {half} photos, one payload, copied onto others"] = _score(
         code, read_logits(decode, forged), victims_same
     ) | {"psnr": float(np.mean(psnr(victims, forged)))}

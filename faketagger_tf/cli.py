@@ -488,11 +488,12 @@ def _tag(positional: list[str], values) -> int:
                 photo = read_photo_file(path)
                 payload = tagger.random_payload() if fixed is None else fixed
                 canvases = tagger.find_canvases(photo.pixels)
-                tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
-                if values.check and not _reads(tagger, tagged, payload):
-                    canvases, tagged = _tag_harder(
+                if values.check:
+                    canvases, tagged = _tag_and_check(
                         tagger, photo.pixels, payload, values.psnr, canvases
                     )
+                else:
+                    tagged = tagger.embed(photo.pixels, payload, values.psnr, canvases)
                 psnr, ssim = measure(photo.pixels, tagged)
                 if psnr == math.inf:
                     raise ValueError(
@@ -537,8 +538,8 @@ def _reads(tagger, tagged, payload: int) -> bool:
     return any(reading.payload == payload for reading in tagger.read(tagged))
 
 
-def _tag_harder(tagger, photo, payload: int, psnr: float | None, canvases):
-    """Tags a photo whose tag did not read back: stronger, then on the centred square.
+def _tag_and_check(tagger, photo, payload: int, psnr: float | None, canvases):
+    """Tags a photo until the tag reads back: stronger, then on the centred square.
 
     A strength that the user has set is kept. The square helps where a face is found
     before tagging but not after it.

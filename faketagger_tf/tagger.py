@@ -32,7 +32,7 @@ from faketagger_tf.data import (
 )
 from faketagger_tf.faces import Face, detect_faces
 from faketagger_tf.keys import KeyedCode
-from faketagger_tf.manipulations.swap import GREY
+from faketagger_tf.manipulations.swap import facecrop
 from faketagger_tf.messages import MessageCode, parse_payload
 from faketagger_tf.presence import Presence, load_presence, surprise
 from faketagger_tf.storage import load_tagger
@@ -345,7 +345,7 @@ class Tagger:
     ) -> list[Reading]:
         pixels = self._canvas_pixels(photo, [c.matrix for c in canvases])
         if tight:
-            pixels = tight_crop(pixels)
+            pixels = facecrop(pixels, None, None, TIGHT)
         logits = self._decode(pixels).numpy()
         if self._keyed:
             logits = self._keyed.unscramble(logits)
@@ -403,16 +403,6 @@ def _reduce(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, C
         interpolation=cv2.INTER_AREA,
     )
     return small, Canvas(canvas.matrix * (factor, factor, 1), canvas.face)
-
-
-def tight_crop(canvases: np.ndarray) -> np.ndarray:
-    """Paints canvases grey but for the middle, where the face is."""
-    side = canvases.shape[1]
-    border = round(side * (1 - TIGHT) / 2)
-    cropped = np.full_like(canvases, GREY)
-    inside = slice(border, side - border)
-    cropped[:, inside, inside] = canvases[:, inside, inside]
-    return cropped
 
 
 def _rank(reading: Reading):
