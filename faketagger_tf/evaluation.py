@@ -45,6 +45,7 @@ def tag_canvases(
     covers: np.ndarray,
     code_bits: np.ndarray,
     psnr: float | None = None,
+    refine: Callable | None = None,
 ) -> np.ndarray:
     """Tags canvases.
 
@@ -54,6 +55,7 @@ def tag_canvases(
         covers: uint8 `[N, S, S, 3]`.
         code_bits: `[N, L]` of 0 and 1.
         psnr: strength in dB for a scheduled encoder; None takes the configuration's.
+        refine: cover, message, residual -> residual, such as a `refine.Refiner`.
 
     Returns:
         uint8 `[N, S, S, 3]`.
@@ -66,7 +68,10 @@ def tag_canvases(
         if config.strength == "scheduled":
             value = config.psnr if psnr is None else psnr
             inputs["psnr"] = np.full((len(cover), 1), value, np.float32)
-        residual = keras.ops.convert_to_numpy(encoder(inputs, training=False))
+        residual = encoder(inputs, training=False)
+        if refine:
+            residual = refine(cover, inputs["message"], residual)
+        residual = keras.ops.convert_to_numpy(residual)
         tagged[part] = metrics.to_uint8(cover + residual)
     return tagged
 
@@ -101,6 +106,7 @@ def evaluate(
     samples: int = 4,
     repeats: int = 1,
     presence: Presence | None = None,
+    refine: Callable | None = None,
 ) -> tuple[dict, list[Sample], dict[str, np.ndarray]]:
     """Tags every cover with random payloads and reads them after every chain.
 
@@ -121,6 +127,7 @@ def evaluate(
         repeats: payloads that each cover is tagged with, one after the other.
         presence: calibration of the presence score; with one, the report also has the
             true positive rate at each of `FALSE_POSITIVE_RATES`.
+        refine: as in `tag_canvases`.
 
     Returns:
         The report as written to report.json; the samples; and, by spec, the
@@ -133,7 +140,7 @@ def evaluate(
     identities = list(identities) * repeats
     payload_bits = code.random_payloads(len(covers), rng)
     code_bits = code.encode(payload_bits)
-    tagged = tag_canvases(config, encoder, covers, code_bits, psnr)
+    tagged = tag_canvases(config, encoder, covers, code_bits, psnr, refine)
     chosen = _spread(photos, samples, identities)
     kept = [
         Sample(

@@ -35,6 +35,7 @@ from faketagger_tf.keys import KeyedCode
 from faketagger_tf.manipulations.swap import facecrop
 from faketagger_tf.messages import MessageCode, parse_payload
 from faketagger_tf.presence import Presence, load_presence, surprise
+from faketagger_tf.refine import Refiner
 from faketagger_tf.storage import load_tagger
 
 FPR = 1e-6  # Default false-positive rate per face.
@@ -156,6 +157,7 @@ class Tagger:
             else KeyedCode(key, config.payload_bits, config.message_bits)
         )
         self._detect = detect
+        self._refine = Refiner(config, decoder)
         size = config.image_size
         image = tf.TensorSpec([None, size, size, 3], tf.float32)
         bits = tf.TensorSpec([None, config.message_bits], tf.float32)
@@ -237,6 +239,7 @@ class Tagger:
         payload: int | str | bytes,
         psnr: float | None = None,
         canvases: list[Canvas] | None = None,
+        refine: int = 0,
     ) -> np.ndarray:
         """Tags every face of a photo, or its middle if there is none.
 
@@ -246,13 +249,16 @@ class Tagger:
             psnr: strength of the tag in its canvas in dB (10 to 80); None takes the
                 configuration's.
             canvases: from `find_canvases`, where they are known already.
+            refine: steps by which the tag is refined for this photo: it survives more
+                at the same strength, for a second or so a face; see `refine.STEPS`.
 
         Returns:
             A new array of the same shape. Pixels outside of the canvases keep their
             value.
 
         Raises:
-            ValueError: the photo, the payload or the strength is not accepted.
+            ValueError: the photo, the payload, the strength or the number of steps is
+                not accepted.
         """
         _check_photo(photo)
         value = parse_payload(payload, self.config.payload_bits)
@@ -267,14 +273,14 @@ class Tagger:
         if not canvases:
             raise ValueError("At least one canvas is needed. Received: none.")
         covers = self._canvas_pixels(photo, [c.matrix for c in canvases])
-        residuals = self._encode(
-            covers,
-            np.repeat(bits.astype(np.float32), len(canvases), axis=0),
-            np.full([len(canvases), 1], psnr, np.float32),
-        ).numpy()
+        messages = np.repeat(bits.astype(np.float32), len(canvases), axis=0)
+        strengths = np.full([len(canvases), 1], psnr, np.float32)
+        residuals = self._encode(covers, messages, strengths)
         tagged = photo.copy()
         for index, residual in enumerate(residuals):
-            _add_residual(photo, tagged, residual, canvases, index)
+            one = slice(index, index + 1)
+            better = self._refine(covers[one], messages[one], residual[None], refine)
+            _add_residual(photo, tagged, better[0].numpy(), canvases, index)
         return tagged
 
     def read(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:

@@ -295,6 +295,19 @@ def test_a_face_that_is_lost_is_tagged_on_the_centred_square(tmp_path, photo, ca
     assert json.loads(capsys.readouterr().out)["faces"] == 0
 
 
+def test_refined_tags(tmp_path, photo, capsys):
+    pictures = []
+    for steps in (0, 3):
+        path = tmp_path / f"{steps}.png"
+        assert run("tag", photo, path, "--payload=9", f"--refine={steps}") == 0
+        assert run("trace", path) == 0
+        pictures.append(read_photo(path).astype(int))
+    assert "payload 0x00000009" in capsys.readouterr().out
+    assert np.abs(pictures[1] - pictures[0]).max() > 0
+    assert run("tag", photo, tmp_path / "no.png", "--refine=-1") == 2
+    assert "--refine" in capsys.readouterr().err
+
+
 def test_a_tag_that_does_not_read_is_made_stronger(
     tmp_path, photo, monkeypatch, capsys
 ):

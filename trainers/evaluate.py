@@ -11,6 +11,7 @@ uint8 images and with OpenCV's codecs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import pathlib
 
@@ -31,6 +32,7 @@ from faketagger_tf.data.load import load_split
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
 from faketagger_tf.presence import load_presence
+from faketagger_tf.refine import CHAINS, Refiner
 from faketagger_tf.storage import load_swaps, load_tagger, write_atomic
 from faketagger_tf.tagger import Tagger
 
@@ -63,6 +65,17 @@ def define_flags() -> None:
     )
     flags.DEFINE_float(
         "psnr", 0.0, "Strength in dB; 0 takes the tagger's own.", lower_bound=0.0
+    )
+    flags.DEFINE_integer(
+        "refine",
+        0,
+        "Steps by which every residual is refined; see faketagger_tf/refine.py.",
+        lower_bound=0,
+    )
+    flags.DEFINE_multi_string(
+        "refine_manipulation",
+        list(CHAINS),
+        "A chain that the refined tag is to survive; repeat the flag for more.",
     )
     flags.DEFINE_string(
         "tflite",
@@ -176,6 +189,12 @@ def main(argv: list[str]) -> int:
     if FLAGS.limit:
         covers, identities = covers[: FLAGS.limit], identities[: FLAGS.limit]
     decode = evaluation.keras_decode(decoder)
+    refine = None
+    if FLAGS.refine:
+        against = parse_chains(FLAGS.refine_manipulation)
+        refine = functools.partial(
+            Refiner(config, decoder, against, context, FLAGS.seed), steps=FLAGS.refine
+        )
     report, samples, manipulated = evaluation.evaluate(
         config,
         encoder,
@@ -189,6 +208,7 @@ def main(argv: list[str]) -> int:
         samples=FLAGS.samples,
         repeats=FLAGS.repeats,
         presence=load_presence(tagger),
+        refine=refine,
     )
     if FLAGS.tflite:
         read = lite.load_decoder(FLAGS.tflite)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -90,6 +91,13 @@ def define_flags() -> None:
         "for more, and repeat a chain to enlarge its share.",
     )
     flags.DEFINE_multi_string(
+        "cover_manipulation",
+        [],
+        "A chain that its share of the covers goes through before it is tagged, for "
+        "other light, colours and surroundings than the photos'; 'identity' leaves a "
+        "share as it is.",
+    )
+    flags.DEFINE_multi_string(
         "swap_model",
         [],
         "Face-swap model that 'faceswap(...)' may name: 'folder', whose swaps are "
@@ -145,14 +153,17 @@ class JointTrainer:
         chains: list[Chain],
         swap_models: list[str],
         dataset,
+        cover_chains: Sequence[Chain] = (),
     ):
-        self.strategy, self.config, self.chains = strategy, config, chains
+        self.strategy, self.config = strategy, config
+        self.chains, self.cover_chains = chains, list(cover_chains)
         self.dataset = dataset
         self.per_replica = FLAGS.batch_size // strategy.num_replicas_in_sync
-        if self.per_replica < len(chains):
+        most = max(len(chains), len(cover_chains))
+        if self.per_replica < most:
             raise ValueError(
                 "--batch_size must give every manipulation an image on every replica. "
-                f"Received: {self.per_replica} images a replica for {len(chains)} "
+                f"Received: {self.per_replica} images a replica for {most} "
                 "manipulations."
             )
         with strategy.scope():
@@ -274,13 +285,21 @@ class JointTrainer:
             inputs["psnr"] = tf.fill([tf.shape(cover)[0], 1], psnr)
         return self.encoder(inputs, training=training)
 
-    def manipulate(self, cover, tagged, seed: StatelessSeed):
+    def vary(self, cover, seed: StatelessSeed, step):
+        """Applies each cover chain to its share of a replica's batch."""
+        if not self.cover_chains:
+            return cover
+        cover = self.manipulate(cover, cover, seed, self.cover_chains)
+        # Turned on, so that every manipulation meets every kind of cover.
+        return tf.roll(cover, tf.cast(step % self.per_replica, tf.int32), axis=0)
+
+    def manipulate(self, cover, tagged, seed: StatelessSeed, chains: list[Chain]):
         """Applies each chain to its share of a replica's batch."""
-        sizes = split_sizes(self.per_replica, len(self.chains))
+        sizes = split_sizes(self.per_replica, len(chains))
         # A face that is pasted in comes from a photo without a tag.
         donors = tf.roll(cover, 1, axis=0)
         parts = zip(
-            self.chains, tf.split(tagged, sizes), tf.split(donors, sizes), strict=True
+            chains, tf.split(tagged, sizes), tf.split(donors, sizes), strict=True
         )
         return tf.concat(
             [
@@ -296,10 +315,12 @@ class JointTrainer:
                 values, global_batch_size=FLAGS.batch_size
             )
 
+        stream = StatelessSeed(seed)
+        cover = self.vary(cover, stream, seed[0])
         with tf.GradientTape() as tape:
             residual = self.residual(cover, message, psnr, training=True)
             tagged = cover + residual
-            received = self.manipulate(cover, tagged, StatelessSeed(seed))
+            received = self.manipulate(cover, tagged, stream, self.chains)
             logits = self.decoder(received, training=True)
             image = losses.image_loss(residual)
             terms = {
@@ -367,6 +388,7 @@ def main(argv: list[str]) -> int:
     keras.utils.set_random_seed(FLAGS.seed)
     config = config_from_flags()
     chains = parse_chains(FLAGS.manipulation)
+    cover_chains = parse_chains(FLAGS.cover_manipulation)
     folder = loop.check_output(output, config.to_json(), CONFIG)
     dataset = load_dataset(
         FLAGS.data,
@@ -378,7 +400,9 @@ def main(argv: list[str]) -> int:
         batch_size=FLAGS.batch_size,
         seed=FLAGS.seed,
     )
-    trainer = JointTrainer(strategy, config, chains, FLAGS.swap_model, dataset)
+    trainer = JointTrainer(
+        strategy, config, chains, FLAGS.swap_model, dataset, cover_chains
+    )
     return loop.run(trainer, trainer.checkpoint, folder)
 
 

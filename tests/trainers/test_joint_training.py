@@ -15,7 +15,7 @@ from absl.testing import flagsaver
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data import canvas_dataset
-from faketagger_tf.manipulations import parse_chains
+from faketagger_tf.manipulations import StatelessSeed, parse_chains
 from faketagger_tf.models import FaceswapConfig, build_faceswap
 from faketagger_tf.storage import load_tagger, save_faceswap
 from trainers import joint, loop
@@ -73,7 +73,7 @@ def tiny_flags():
         yield flags.FLAGS
 
 
-def make_trainer(canvases, specs, swap_models=(), replicas=1):
+def make_trainer(canvases, specs, swap_models=(), replicas=1, cover_specs=()):
     keras.utils.set_random_seed(3)
 
     def dataset(start):
@@ -93,6 +93,7 @@ def make_trainer(canvases, specs, swap_models=(), replicas=1):
         parse_chains(specs),
         list(swap_models),
         dataset,
+        parse_chains(cover_specs),
     )
 
 
@@ -107,6 +108,17 @@ def first_steps(trainer, steps=1):
     for _ in range(steps):
         trainer.train_step(iterator)
     return weights(trainer)
+
+
+def test_covers_are_varied_by_share_and_in_turn(tiny_flags, canvases):
+    trainer = make_trainer(
+        canvases, ["identity"], cover_specs=["identity", "facecrop(0.1)"]
+    )
+    covers = next(iter(trainer.dataset(0)))["cover"]
+    varied = trainer.vary(covers, StatelessSeed(1), tf.constant(3)).numpy()
+    varied = np.roll(varied, -3, axis=0)
+    np.testing.assert_array_equal(varied[:4], covers[:4])
+    np.testing.assert_allclose(varied[4:, 0, 0], 0.5, atol=0.01)
 
 
 def test_two_replicas_equal_one(tiny_flags, canvases, swap_folder):
