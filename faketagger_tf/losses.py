@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from keras import ops
+
+from faketagger_tf.manipulations.geometry import separable
+from faketagger_tf.metrics import SSIM_WINDOW
 
 
 def message_loss(message, logits):
@@ -43,6 +47,43 @@ def clipping_loss(tagged):
     """
     excess = ops.relu(tagged - 1.0) + ops.relu(-tagged)
     return ops.mean(ops.square(ops.cast(excess, "float32")), axis=(1, 2, 3))
+
+
+def ssim_loss(cover, tagged):
+    """One minus the structural similarity, on every second window each way.
+
+    The window, the constants and the mean are those of `metrics.ssim`.
+
+    Args:
+        cover: `[batch, height, width, 3]` in [0, 1], static sizes of 11 at least.
+        tagged: same shape.
+
+    Returns:
+        `[batch]` float32, from 0 for equal images to 2.
+    """
+    # About mid-grey, so that single precision is enough for the variances.
+    x, y = (ops.cast(image, "float32") - 0.5 for image in (cover, tagged))
+    rows, columns = (_ssim_windows(side)[None] for side in x.shape[1:3])
+    planes = ops.concatenate([x, y, x * x + y * y, x * y], axis=-1)
+    planes = separable(planes, rows, columns)
+    mean_x, mean_y, squares, product = ops.split(planes, 4, axis=-1)
+    variances = squares - mean_x**2 - mean_y**2
+    covariance = product - mean_x * mean_y
+    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
+    c1, c2 = 0.01**2, 0.03**2
+    ratio = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    ratio = ratio / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    return 1.0 - ops.mean(ratio, axis=(1, 2, 3))
+
+
+def _ssim_windows(side: int) -> np.ndarray:
+    """float32 [windows, side]: Gaussian weights of every second window inside."""
+    taps = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / 1.5**2)
+    starts = range(0, side - SSIM_WINDOW + 1, 2)
+    windows = np.zeros([len(starts), side], np.float32)
+    for window, start in zip(windows, starts, strict=True):
+        window[start : start + SSIM_WINDOW] = taps / taps.sum()
+    return windows
 
 
 def face_loss(target, rendered):

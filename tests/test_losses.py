@@ -1,9 +1,10 @@
 """Losses against TensorFlow's and NumPy's own."""
 
 import numpy as np
+import skimage.data
 import tensorflow as tf
 
-from faketagger_tf import losses
+from faketagger_tf import losses, metrics
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +40,16 @@ def test_clipping_loss_counts_only_what_lies_outside():
     np.testing.assert_allclose(
         losses.clipping_loss(tagged), [(0.01 + 0.04) / 12], rtol=1e-5
     )
+
+
+def test_ssim_loss_is_that_of_the_report():
+    photo = skimage.data.astronaut()[None, 40:168, 160:288]
+    change = RNG.normal(0, 6, photo.shape)
+    other = np.clip(photo + change, 0, 255).astype(np.uint8)
+    loss = losses.ssim_loss(photo / np.float32(255), other / np.float32(255))
+    # Half of the windows each way are looked at.
+    np.testing.assert_allclose(loss, 1 - metrics.ssim(photo, other), rtol=0.02)
+    np.testing.assert_allclose(losses.ssim_loss(photo, photo), [0], atol=1e-5)
 
 
 def test_face_loss_is_the_mean_absolute_error():

@@ -81,6 +81,12 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "clipping_weight", 1.0, "Weight of the loss on pixels outside [0, 1]."
     )
+    flags.DEFINE_float(
+        "ssim_weight",
+        0.0,
+        "Weight of the SSIM loss, which moves a residual to where it shows less.",
+        lower_bound=0.0,
+    )
     flags.DEFINE_integer(
         "start_decode", 0, "Steps before the message loss joins.", lower_bound=0
     )
@@ -328,8 +334,11 @@ class JointTrainer:
                 "image_mse": mean(image),
                 "clipping_loss": mean(losses.clipping_loss(tagged)),
             }
+            if FLAGS.ssim_weight:
+                terms["ssim_loss"] = mean(losses.ssim_loss(cover, tagged))
             terms["loss"] = (
                 weight * terms["message_loss"]
+                + FLAGS.ssim_weight * terms.get("ssim_loss", 0.0)
                 + FLAGS.alpha_image * terms["image_mse"]
                 + FLAGS.clipping_weight * terms["clipping_loss"]
             )
