@@ -104,6 +104,9 @@ def main(argv: list[str]) -> int:
             "tag --nocheck": quiet(
                 "tag", source, root / "unchecked", "--nocheck", *common
             ),
+            "tag --refine=40": quiet(
+                "tag", source, root / "refined", "--refine=40", *common
+            ),
             "trace (tagged)": quiet("trace", tagged, *common),
             "trace (no tag)": quiet("trace", source, *common),
         }

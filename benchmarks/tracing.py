@@ -99,7 +99,9 @@ def main(argv: list[str]) -> int:
         rng = np.random.default_rng([FLAGS.seed, zlib.crc32(entry.person.encode())])
         payload = int(rng.integers(2**tagger.config.payload_bits))
         canvases = tagger.find_canvases(photo)
-        tagged = tagger.embed(photo, payload, FLAGS.psnr or None, canvases)
+        tagged = tagger.embed(
+            photo, payload, FLAGS.psnr or None, canvases, FLAGS.refine
+        )
         strengths.append(float(psnr(photo[None], tagged[None])[0]))
         face = canvases[0].face
         box = face.box if face else (0, 0, photo.shape[1], photo.shape[0])
@@ -143,6 +145,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("split", "test", "Split to measure; empty for all.")
     flags.DEFINE_string("swap_model", None, "Also deepfake them with this model.")
     flags.DEFINE_float("psnr", 0.0, "Strength in dB; 0 takes the tagger's own.")
+    flags.DEFINE_integer("refine", 0, "Steps of refinement.", lower_bound=0)
     flags.DEFINE_float("fpr", FPR, "Largest p-value of a tag that counts as found.")
     flags.DEFINE_integer("limit", 0, "Photos at most; 0 for all.", lower_bound=0)
     flags.DEFINE_integer("seed", 1, "Of payloads and changes.")

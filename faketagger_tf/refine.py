@@ -67,7 +67,8 @@ class Refiner:
         if not chains:
             raise ValueError("At least one manipulation is needed. Received: none.")
         self._decoder, self._seed = decoder, seed
-        self._context = context or Context(face_region=config.face_region)
+        context = context or Context(face_region=config.face_region)
+        self._context = dataclasses.replace(context, real_codecs=True)
         self._mask = TextureMask(config.texture_mask)
         self._steps = [
             tf.function(self._make_step(chains[start : start + GROUP]))

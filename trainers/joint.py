@@ -178,7 +178,9 @@ class JointTrainer:
             self.encoder = build_encoder(config, synchronized=not FLAGS.jit_compile)
             self.decoder = build_decoder(config, synchronized=not FLAGS.jit_compile)
             self.context = Context(
-                swaps=load_swaps(swap_models), face_region=config.face_region
+                swaps=load_swaps(swap_models),
+                face_region=config.face_region,
+                real_codecs=not FLAGS.jit_compile,
             )
             self.variables = (
                 self.encoder.trainable_variables + self.decoder.trainable_variables

@@ -167,7 +167,8 @@ MANIPULATIONS: dict[str, Manipulation] = {
             "webp",
             jpeg.webp,
             jpeg.webp_real,
-            "Lossy WebP; in training a JPEG of about the same PSNR",
+            "Lossy WebP; in training with the gradient of a JPEG of about the same "
+            "PSNR, and with its values as well under XLA",
             (_QUALITY,),
         ),
         Manipulation(

@@ -12,7 +12,11 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations.geometry import bilinear_matrix, separable
-from faketagger_tf.manipulations.photometric import round_to_uint8, straight_through
+from faketagger_tf.manipulations.photometric import (
+    round_to_uint8,
+    straight_through,
+    to_uint8,
+)
 
 # fmt: off
 _LUMA_TABLE = np.array([
@@ -137,7 +141,23 @@ def jpeg_real(images, rng, context, quality):
 
 
 def webp(images, seed, context, quality):
-    return differentiable_jpeg(images, webp_as_jpeg(quality))
+    standin = differentiable_jpeg(images, webp_as_jpeg(quality))
+    if not context.real_codecs:
+        return standin
+    # JPEG loses other things than WebP at the same PSNR, but its gradient will do.
+    return straight_through(lambda _: _webp_on_host(images, quality), standin)
+
+
+def _webp_on_host(images, quality):
+    import tensorflow as tf
+
+    def code(images, quality):
+        qualities = np.broadcast_to(quality, len(images))
+        coded = webp_real(to_uint8(255 * images), None, None, qualities)
+        return coded.astype(np.float32) / 255
+
+    coded = tf.numpy_function(code, [images, quality], tf.float32, stateful=False)
+    return tf.ensure_shape(coded, images.shape)
 
 
 def webp_as_jpeg(quality):

@@ -64,11 +64,14 @@ class Context:
         face_region: side of the face region as a fraction of the canvas.
         donors: faces for `facepaste`, of the images' shape and type; by default the
             batch itself, moved on by one.
+        real_codecs: whether WebP's values are the real codec's in training as well;
+            needs TensorFlow, and XLA cannot.
     """
 
     swaps: Mapping[str, Swap] = dataclasses.field(default_factory=dict)
     face_region: float = 0.5
     donors: object = None
+    real_codecs: bool = False
 
     def __post_init__(self):
         if not 0 < self.face_region <= 1:

@@ -171,6 +171,23 @@ def test_stand_ins_are_neither_milder_nor_harsher(spec, images, photos):
     assert 0.75 < ratio < 1.33
 
 
+def test_webp_has_the_codecs_values_and_the_stand_ins_gradient(images, photos):
+    chain, results = parse_chain("webp(30)"), []
+    for real_codecs in (False, True):
+        context = Context(real_codecs=real_codecs)
+        with tf.GradientTape() as tape:
+            batch = tf.constant(images)
+            tape.watch(batch)
+            values = chain.apply(batch, StatelessSeed(0), context)
+            loss = tf.reduce_sum(values * images[::-1])
+        results.append((values.numpy(), tape.gradient(loss, batch).numpy()))
+    (standin, slope), (values, same) = results
+    real = chain.apply_real(photos, np.random.default_rng(0))
+    np.testing.assert_allclose(255 * values, real, atol=1e-3)
+    assert np.abs(values - standin).max() > 0.02
+    np.testing.assert_allclose(same, slope, atol=1e-6)
+
+
 def test_ranges_are_drawn_per_image_within_their_bounds(photos):
     batch = np.repeat(photos[:1], 24, axis=0)
     sizes = "downup(8..24)"
