@@ -3,8 +3,8 @@
     python -m docs.visibility [TAGGER [PHOTO]]
 
 Writes `build/visibility.jpg`: the cover and, for a tag in one pass and a refined one,
-the tagged canvas, details of cheek and background enlarged eight times, the cover's first,
-and the residual x10. TAGGER is portrait128 unless given, PHOTO is scikit-image's
+the tagged canvas, details of cheek and background enlarged eight times (the cover's
+first) and the residual x10. TAGGER is portrait128 unless given, PHOTO is scikit-image's
 astronaut.
 """
 
