@@ -7,7 +7,7 @@ RUN ?= runs/demo
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-web evaluate lint bench bench-tagging bench-tracing bench-tflite bench-serving bench-rivagan web tfa-parity clean
+.PHONY: demo test test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -38,6 +38,12 @@ evaluate: $(BIN)/.ready  ## the tables of the shipped presets' cards, on drawn f
 	  --data=$(DATA) --output=build/evaluate/portrait128
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/seed64_evaluate.cfg \
 	  --data=$(DATA) --output=build/evaluate/seed64
+
+evaluate-refined: $(BIN)/.ready  ## the same tables for refined tags; several times as long
+	$(BIN)/python -m trainers.evaluate --flagfile=configs/portrait128_refined.cfg \
+	  --data=$(DATA) --output=build/evaluate/portrait128-refined
+	$(BIN)/python -m trainers.evaluate --flagfile=configs/seed64_refined.cfg \
+	  --data=$(DATA) --output=build/evaluate/seed64-refined
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
