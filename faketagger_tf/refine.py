@@ -12,6 +12,7 @@ to see.
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 
 import keras
@@ -85,10 +86,13 @@ class Refiner:
             steps: number of steps; 0 returns the residual as it is.
 
         Raises:
-            ValueError: steps is negative.
+            ValueError: steps is no whole number from 0 on.
         """
-        if steps < 0:
-            raise ValueError(f"steps must not be negative. Received: {steps!r}.")
+        if not isinstance(steps, numbers.Integral) or steps < 0:
+            raise ValueError(
+                "refine must be a whole number of steps, 0 or more. "
+                f"Received: {steps!r}."
+            )
         cover, message, residual = (
             tf.convert_to_tensor(x, tf.float32) for x in (cover, message, residual)
         )
@@ -105,7 +109,7 @@ class Refiner:
                 tf.sqrt(power),
                 pattern,
                 momentum,
-                tf.constant([self._seed, number]),
+                tf.constant([self._seed, number], tf.int64),
                 tf.constant(RATE * (1 - number / steps)),
             )
         return _normalised(pattern * gain) * tf.sqrt(power) if steps else residual

@@ -93,7 +93,8 @@ def test_no_steps_change_nothing(covers, bits, refiner):
 
 
 def test_what_is_refused(preset, covers, bits, refiner):
-    with pytest.raises(ValueError, match=r"must not be negative\. Received: -1"):
-        refiner(covers / 255, bits, covers / 255, -1)
+    for steps in (-1, 2.5, "40"):
+        with pytest.raises(ValueError, match=r"whole number of steps.*Received: "):
+            refiner(covers / 255, bits, covers / 255, steps)
     with pytest.raises(ValueError, match="At least one manipulation"):
         Refiner(preset[0], preset[2], [])
