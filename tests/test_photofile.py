@@ -1,3 +1,4 @@
+import functools
 import io
 
 import cv2
@@ -19,6 +20,7 @@ def pixels():
     return cv2.GaussianBlur(grain, (0, 0), 3)
 
 
+@functools.cache  # A profile holds the second in which it was made.
 def srgb():
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
