@@ -43,6 +43,7 @@ def main(name: str = "portrait128", photo: str = "") -> None:
     size = tagger.config.image_size
     (canvas, *_) = tagger.find_canvases(pixels)
     cover = tagger.canvas_image(pixels, canvas)
+    whole = [tagger.centred_canvas(cover)]
 
     def details(image):
         # Canvas pixels: below an eye, and beside the head.
@@ -53,7 +54,6 @@ def main(name: str = "portrait128", photo: str = "") -> None:
 
     rows = []
     for what, steps in (("one pass", 0), (f"refined, {STEPS} steps", STEPS)):
-        whole = [tagger.centred_canvas(cover)]
         tagged = tagger.embed(cover, 0x1F2E3D4C, None, whole, steps)
         psnr = metrics.psnr(cover[None], tagged[None])[0]
         ssim = metrics.ssim(cover[None], tagged[None])[0]

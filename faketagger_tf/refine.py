@@ -96,6 +96,8 @@ class Refiner:
         cover, message, residual = (
             tf.convert_to_tensor(x, tf.float32) for x in (cover, message, residual)
         )
+        if not steps:
+            return residual
         gain = self._mask([tf.ones_like(cover), cover])
         power = tf.reduce_mean(tf.square(residual), axis=(1, 2, 3), keepdims=True)
         # Steps are taken before the mask: flat places then change little.
@@ -112,7 +114,7 @@ class Refiner:
                 tf.constant([self._seed, number], tf.int64),
                 tf.constant(RATE * (1 - number / steps)),
             )
-        return _normalised(pattern * gain) * tf.sqrt(power) if steps else residual
+        return _normalised(pattern * gain) * tf.sqrt(power)
 
     def _make_step(self, chains: list[Chain]):
         def step(cover, message, gain, scale, pattern, momentum, seed, rate):
