@@ -57,7 +57,7 @@ bench-tagging: $(BIN)/.ready  ## photos a minute through `faketagger`
 	$(BIN)/python -m benchmarks.tagging --tagger=$(TAGGER)
 
 bench-tracing: $(BIN)/.ready  ## share of tags read back from the photos of DATA=folder
-	$(BIN)/python -m benchmarks.tracing --tagger=$(TAGGER) --data=$(DATA) \
+	$(BIN)/python -m faketagger_tf.evaluation.whole_photos --tagger=$(TAGGER) --data=$(DATA) \
 	  --swap_model=unseen_skips --output=build/tracing.md
 
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from faketagger_tf.data.canvas import canvas_square, crop_canvas
 from faketagger_tf.lite import load_decoder
+from faketagger_tf.photos.canvas import canvas_square, crop_canvas
 
 CALLS = 20
 SIDES = (512, 256, 128)

@@ -22,12 +22,13 @@ import numpy as np
 import skimage.data
 from absl import flags
 
-from faketagger_tf import cli
+from faketagger_tf.cli import main as cli
 from faketagger_tf.command import run_main
-from faketagger_tf.data import find_photos, write_image
-from faketagger_tf.faces import detect_faces
-from faketagger_tf.photofile import read_photo_file, write_photo_file
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.data import find_photos
+from faketagger_tf.photos import write_image
+from faketagger_tf.photos.faces import detect_faces
+from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
+from faketagger_tf.tagging.tagger import Tagger
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder of photos; by default crops of one photo.")

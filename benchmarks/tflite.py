@@ -17,12 +17,13 @@ import numpy as np
 from absl import flags
 
 from export import tflite
-from faketagger_tf import evaluation, lite
+from faketagger_tf import lite
 from faketagger_tf.command import run_main
 from faketagger_tf.data.load import load_split
+from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import MessageCode
-from faketagger_tf.storage import load_tagger, write_atomic
+from faketagger_tf.presets import load_tagger, write_atomic
 
 FLAGS = flags.FLAGS
 CALLS = 50

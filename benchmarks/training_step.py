@@ -28,7 +28,7 @@ from faketagger_tf.manipulations import (
     parse_chains,
 )
 from faketagger_tf.models import FaceswapConfig, build_faceswap
-from faketagger_tf.storage import save_faceswap
+from faketagger_tf.presets import save_faceswap
 from trainers import joint, loop
 
 FLAGS = flags.FLAGS

@@ -7,7 +7,7 @@ The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of
 networks, `decoder.tflite` and the run's calibration of p-values, if it has one; that
 goes into `decoder.tflite` too, so that it has to be made first, by
 
-    python -m faketagger_tf.presence --tagger=runs/portrait128 --data=photos \\
+    python -m faketagger_tf.messages.presence --tagger=runs/portrait128 --data=photos \\
         --split=train
 
 The second writes `faketagger_tf/weights/swaps/one/`, a face-swap model in half
@@ -29,8 +29,8 @@ from absl import flags
 
 from export.tflite import convert_decoder, write_model
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.presence import PRESENCE, load_presence
-from faketagger_tf.storage import (
+from faketagger_tf.messages.presence import PRESENCE, load_presence
+from faketagger_tf.presets import (
     FACESWAP_CONFIG,
     PRESETS,
     SWAPS,

@@ -41,8 +41,8 @@ from export import graph
 from export.tflite import description
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.presence import Presence, load_presence
-from faketagger_tf.storage import load_tagger
+from faketagger_tf.messages.presence import Presence, load_presence
+from faketagger_tf.presets import load_tagger
 
 FLAGS = flags.FLAGS
 

@@ -34,11 +34,11 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.evaluation import tag_canvases
+from faketagger_tf.evaluation.canvases import tag_canvases
 from faketagger_tf.lite import METADATA
 from faketagger_tf.messages import MessageCode
-from faketagger_tf.presence import Presence, load_presence
-from faketagger_tf.storage import load_tagger, write_atomic
+from faketagger_tf.messages.presence import Presence, load_presence
+from faketagger_tf.presets import load_tagger, write_atomic
 
 FLAGS = flags.FLAGS
 
@@ -175,7 +175,7 @@ def description(
     code word is the one that was read.
 
     A decoder's `presence` is what turns the score of a reading into a p-value, see
-    `faketagger_tf.presence`; without one the ideal model for a single canvas.
+    `faketagger_tf.messages.presence`; without one the ideal model for a single canvas.
     """
     code = MessageCode(config.payload_bits, config.message_bits, config.crc_bits)
     canvas = [batch or -1, config.image_size, config.image_size, 3]

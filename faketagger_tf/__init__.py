@@ -5,7 +5,11 @@ Importing this package does not import TensorFlow; what it offers does, on first
 
 import importlib
 
-_LAZY = {"Reading": "tagger", "Tagger": "tagger", "load_preset": "storage"}
+_LAZY = {
+    "Reading": "tagging.tagger",
+    "Tagger": "tagging.tagger",
+    "load_preset": "presets",
+}
 __all__ = ["Reading", "Tagger", "load_preset"]
 
 

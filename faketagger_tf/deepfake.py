@@ -11,10 +11,10 @@ import cv2
 import keras
 import numpy as np
 
-from faketagger_tf.data import similarity_from_landmarks, warp_canvas
-from faketagger_tf.faces import Face, detect_faces
-from faketagger_tf.manipulations.swap import face_mask, match_colour
+from faketagger_tf.manipulations.face import face_mask, match_colour
 from faketagger_tf.models import FaceswapConfig, swap_function
+from faketagger_tf.photos import similarity_from_landmarks, warp_canvas
+from faketagger_tf.photos.faces import Face, detect_faces
 
 MASK = (0.40, 0.46)  # Half axes of the ellipse that is exchanged, in face crops.
 MIN_FACE = 24  # Side in photo pixels of the smallest crop that is swapped.

@@ -31,7 +31,7 @@ from collections.abc import Callable
 import numpy as np
 
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
-from faketagger_tf.presence import Presence, surprise
+from faketagger_tf.messages.presence import Presence, surprise
 
 METADATA = "faketagger"  # Name of the description among a file's metadata.
 
@@ -150,8 +150,8 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
         ValueError: the decoder cannot be read, or there is no OpenCV.
     """
     try:
-        from faketagger_tf.data.canvas import canvas_square, crop_canvas
-        from faketagger_tf.data.images import read_photo
+        from faketagger_tf.photos.canvas import canvas_square, crop_canvas
+        from faketagger_tf.photos.codec import read_photo
     except ImportError as error:
         raise ValueError(
             f"Opening photos needs a package that is missing, {error.name}: "

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.models.encoder import ScaleToPSNR
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.tagging.tagger import Tagger
 
 CONFIG = TaggerConfig(psnr=32.0)
 

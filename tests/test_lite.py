@@ -12,10 +12,10 @@ import pytest
 from export import tflite
 from faketagger_tf import lite
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.data import write_image
 from faketagger_tf.messages import MessageCode
+from faketagger_tf.messages.presence import Presence, surprise
 from faketagger_tf.models import build_decoder, build_encoder
-from faketagger_tf.presence import Presence, surprise
+from faketagger_tf.photos import write_image
 
 CONFIG = TaggerConfig(
     image_size=64,

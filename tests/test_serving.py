@@ -15,15 +15,9 @@ import pytest
 import spread_spectrum
 
 from export.saved_model import export_saved_model
-from faketagger_tf.data import (
-    canvas_square,
-    crop_canvas,
-    decode_photo,
-    draw_photo,
-    encode_image,
-    identity_from_seed,
-)
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.drawn import draw_photo, identity_from_seed
+from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.tagging.tagger import Tagger
 
 pytest.importorskip("starlette", reason="pip install -r requirements-serving.txt")
 pytest.importorskip("uvicorn")

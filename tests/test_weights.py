@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 import skimage.data
 
-from faketagger_tf import evaluation, lite, load_preset, metrics
-from faketagger_tf.data import decode_photo, encode_image
+from faketagger_tf import lite, load_preset, metrics
 from faketagger_tf.data.load import load_split
 from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, parse_chains
-from faketagger_tf.storage import (
+from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.presets import (
     PRESETS,
     list_presets,
     list_swaps,
     load_faceswap,
     load_swaps,
 )
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.tagging.tagger import Tagger
 
 PAYLOAD = 0x1F2E3D4C
 

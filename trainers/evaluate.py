@@ -19,22 +19,20 @@ import cv2
 import numpy as np
 from absl import flags
 
-from faketagger_tf import attacks, evaluation, lite
+from faketagger_tf import lite
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.data import (
-    draw_photo,
-    find_photos,
-    identity_from_seed,
-    read_photo,
-    write_image,
-)
+from faketagger_tf.data import find_photos
 from faketagger_tf.data.load import load_split
+from faketagger_tf.drawn import draw_photo, identity_from_seed
+from faketagger_tf.evaluation import attacks
+from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
-from faketagger_tf.presence import load_presence
-from faketagger_tf.refine import CHAINS, Refiner
-from faketagger_tf.storage import load_swaps, load_tagger, write_atomic
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.messages.presence import load_presence
+from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.presets import load_swaps, load_tagger, write_atomic
+from faketagger_tf.tagging.refine import CHAINS, Refiner
+from faketagger_tf.tagging.tagger import Tagger
 
 FLAGS = flags.FLAGS
 

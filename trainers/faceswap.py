@@ -21,7 +21,7 @@ from faketagger_tf.data import paired_faces_dataset
 from faketagger_tf.data.load import load_identities
 from faketagger_tf.manipulations import StatelessSeed, random_warp
 from faketagger_tf.models import FaceswapConfig, build_faceswap, render
-from faketagger_tf.storage import FACESWAP_CONFIG, load_weights, save_faceswap
+from faketagger_tf.presets import FACESWAP_CONFIG, load_weights, save_faceswap
 from trainers import loop
 
 FLAGS = flags.FLAGS

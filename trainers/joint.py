@@ -27,7 +27,7 @@ from faketagger_tf.config import STRENGTHS, TaggerConfig
 from faketagger_tf.data.load import load_dataset
 from faketagger_tf.manipulations import Chain, Context, StatelessSeed, parse_chains
 from faketagger_tf.models import build_decoder, build_encoder
-from faketagger_tf.storage import CONFIG, load_swaps, load_weights, save_tagger
+from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
 from trainers import loop
 
 FLAGS = flags.FLAGS

@@ -18,9 +18,9 @@ import keras
 import tensorflow as tf
 from absl import flags, logging
 
-from faketagger_tf.data import write_image
 from faketagger_tf.metrics import to_uint8
-from faketagger_tf.storage import write_atomic
+from faketagger_tf.photos import write_image
+from faketagger_tf.presets import write_atomic
 
 FLAGS = flags.FLAGS
 

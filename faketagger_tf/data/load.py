@@ -9,7 +9,6 @@ import numpy as np
 from absl import logging
 
 from faketagger_tf.data import pipeline
-from faketagger_tf.data.drawn import default_identities, draw_canvases
 from faketagger_tf.data.photos import (
     SPLITS,
     find_photos,
@@ -17,6 +16,7 @@ from faketagger_tf.data.photos import (
     load_canvases,
     padded_size,
 )
+from faketagger_tf.drawn import default_identities, draw_canvases
 
 DRAWN = "drawn"
 # Drawings of each identity in a split.

@@ -13,8 +13,8 @@ from concurrent import futures
 import numpy as np
 from absl import logging
 
-from faketagger_tf.data.canvas import canvas_square, crop_canvas
-from faketagger_tf.data.images import list_photos, read_photo
+from faketagger_tf.photos.canvas import canvas_square, crop_canvas
+from faketagger_tf.photos.codec import list_photos, read_photo
 
 SPLITS = ("train", "validation", "test")
 # From this many people on, a split is drawn by person even where identities are named.

@@ -14,8 +14,8 @@ import sys
 import tensorflow as tf
 from absl import app, flags, logging
 
-from faketagger_tf.data.images import encode_image
 from faketagger_tf.data.photos import SPLITS, Photo, PhotoSet, find_photos, read_canvas
+from faketagger_tf.photos.codec import encode_image
 
 
 def write_tfrecords(

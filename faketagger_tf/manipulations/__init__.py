@@ -15,9 +15,9 @@ from faketagger_tf.manipulations.chain import (
     parse_chain,
     parse_chains,
 )
+from faketagger_tf.manipulations.face import Context, Swap
 from faketagger_tf.manipulations.geometry import random_warp
 from faketagger_tf.manipulations.random import StatelessSeed
-from faketagger_tf.manipulations.swap import Context, Swap
 
 __all__ = [
     "MANIPULATIONS",

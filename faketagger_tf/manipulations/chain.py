@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations import geometry, jpeg, photometric, swap
+from faketagger_tf.manipulations import codecs, face, geometry, photometric
+from faketagger_tf.manipulations.face import Context
 from faketagger_tf.manipulations.random import StatelessSeed, uniform
-from faketagger_tf.manipulations.swap import Context
 
 _STEP = re.compile(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", re.DOTALL)
 
@@ -114,7 +114,7 @@ class Manipulation:
     parameters: tuple[Parameter, ...] = ()
 
 
-_MASK = Parameter("mask", "feather", "blending mask", choices=swap.MASKS)
+_MASK = Parameter("mask", "feather", "blending mask", choices=face.MASKS)
 _REGION = Parameter(
     name="region",
     default=None,
@@ -158,15 +158,15 @@ MANIPULATIONS: dict[str, Manipulation] = {
         ),
         Manipulation(
             "jpeg",
-            jpeg.jpeg,
-            jpeg.jpeg_real,
+            codecs.jpeg,
+            codecs.jpeg_real,
             "JPEG, 4:2:0",
             (_QUALITY,),
         ),
         Manipulation(
             "webp",
-            jpeg.webp,
-            jpeg.webp_real,
+            codecs.webp,
+            codecs.webp_real,
             "Lossy WebP; in training with the gradient of a JPEG of about the same "
             "PSNR, and with its values as well under XLA",
             (_QUALITY,),
@@ -241,29 +241,29 @@ MANIPULATIONS: dict[str, Manipulation] = {
         ),
         Manipulation(
             "faceswap",
-            swap.faceswap,
-            swap.faceswap_real,
+            face.faceswap,
+            face.faceswap_real,
             "The face region through a face-swap model, blended back",
             (_SWAP, _MASK, _REGION, _colour(1)),
         ),
         Manipulation(
             "autoencode",
-            swap.autoencode,
-            swap.autoencode_real,
+            face.autoencode,
+            face.autoencode_real,
             "The whole canvas through a face-swap model",
             (_SWAP,),
         ),
         Manipulation(
             "facepaste",
-            swap.facepaste,
-            swap.facepaste_real,
+            face.facepaste,
+            face.facepaste_real,
             "Another photo's face region pasted in",
             (_MASK, _REGION, _colour(0)),
         ),
         Manipulation(
             "facewarp",
-            swap.facewarp,
-            swap.facewarp_real,
+            face.facewarp,
+            face.facewarp_real,
             "Elastic warp of the face region",
             (
                 Parameter("strength", 0.05, "shift per side of the region", 0.0, 0.3),
@@ -273,8 +273,8 @@ MANIPULATIONS: dict[str, Manipulation] = {
         ),
         Manipulation(
             "faceblur",
-            swap.faceblur,
-            swap.faceblur_real,
+            face.faceblur,
+            face.faceblur_real,
             "Gaussian blur of the face region",
             (
                 Parameter("sigma", 3.0, "standard deviation in pixels", 0.1, 10.0),
@@ -284,15 +284,15 @@ MANIPULATIONS: dict[str, Manipulation] = {
         ),
         Manipulation(
             "facedown",
-            swap.facedown,
-            swap.facedown_real,
+            face.facedown,
+            face.facedown_real,
             "The face region down to a number of pixels and back up",
             (dataclasses.replace(_PIXELS, default=16), _MASK, _REGION),
         ),
         Manipulation(
             "facecrop",
-            swap.facecrop,
-            swap.facecrop_real,
+            face.facecrop,
+            face.facecrop_real,
             "A tight crop: all but the middle square turns grey",
             (Parameter("fraction", 0.625, "the side kept", 0.1, 1.0, ranged=False),),
         ),

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from faketagger_tf.data import images, photos
+from faketagger_tf.data import photos
+from faketagger_tf.photos import codec as images
 
 
 def save(path, seed=0, size=(40, 32)):

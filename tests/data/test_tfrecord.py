@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from faketagger_tf.data import images, photos, pipeline, tfrecord
+from faketagger_tf.data import photos, pipeline, tfrecord
+from faketagger_tf.photos import codec as images
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from export import preset
-from faketagger_tf import lite, storage
+from faketagger_tf import lite, presets
+from faketagger_tf.messages.presence import PRESENCE, Presence, load_presence
 from faketagger_tf.models import FaceswapConfig, build_faceswap
-from faketagger_tf.presence import PRESENCE, Presence, load_presence
-from faketagger_tf.storage import load_faceswap, load_tagger, save_faceswap, save_tagger
+from faketagger_tf.presets import load_faceswap, load_tagger, save_faceswap, save_tagger
 
 
 def test_tagger(config, models, images, tmp_path):
@@ -70,7 +70,7 @@ def test_swap_model_is_halved(tmp_path):
 def test_shipped_swap_model_is_found_by_name(tmp_path, monkeypatch):
     config = FaceswapConfig(face_size=32, width=8, latent=32)
     save_faceswap(tmp_path / "shipped" / "one", config, build_faceswap(config))
-    monkeypatch.setattr(storage, "SWAPS", tmp_path / "shipped")
+    monkeypatch.setattr(presets, "SWAPS", tmp_path / "shipped")
     folder = preset.export_swap("one", "copy", tmp_path / "swaps")
     assert load_faceswap(folder)[0] == config
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from export import graph, saved_model
-from faketagger_tf.data import canvas_square, crop_canvas, decode_photo, encode_image
-from faketagger_tf.presence import Presence
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.tagging.tagger import Tagger
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.data import read_photo, write_image
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
     build_encoder,
     build_faceswap,
 )
-from faketagger_tf.storage import save_faceswap, save_tagger
+from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.presets import save_faceswap, save_tagger
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = TaggerConfig(

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from faketagger_tf.data import write_image
-from faketagger_tf.storage import load_faceswap
+from faketagger_tf.photos import write_image
+from faketagger_tf.presets import load_faceswap
 
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = [

@@ -17,7 +17,7 @@ from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data import canvas_dataset
 from faketagger_tf.manipulations import StatelessSeed, parse_chains
 from faketagger_tf.models import FaceswapConfig, build_faceswap
-from faketagger_tf.storage import load_tagger, save_faceswap
+from faketagger_tf.presets import load_tagger, save_faceswap
 from trainers import joint, loop
 
 ROOT = pathlib.Path(__file__).parents[2]

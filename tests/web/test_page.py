@@ -15,16 +15,10 @@ import spread_spectrum
 
 from export import tflite
 from faketagger_tf import lite
-from faketagger_tf.data import (
-    canvas_square,
-    crop_canvas,
-    draw_photo,
-    identity_from_seed,
-    read_photo,
-    write_image,
-)
+from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.messages import MessageCode
-from faketagger_tf.tagger import Tagger
+from faketagger_tf.photos import canvas_square, crop_canvas, read_photo, write_image
+from faketagger_tf.tagging.tagger import Tagger
 
 WEB = pathlib.Path(__file__).parents[2] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")

@@ -1,0 +1,210 @@
+import math
+
+import correlation_tagger
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.photos.faces import Face
+from faketagger_tf.tagging.tagger import Canvas, Tagger
+
+PAYLOAD = 0x1F2E3D4C
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return correlation_tagger.build()
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def tagged(tagger, astronaut):
+    return tagger.embed(astronaut, PAYLOAD)
+
+
+def payloads(tagger, photo):
+    return [reading.payload for reading in tagger.read(photo)]
+
+
+def jpeg(photo, quality):
+    return decode_photo(encode_image(photo, ".jpg", quality))
+
+
+def rotate(photo, degrees):
+    height, width = photo.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_CUBIC)
+
+
+def test_reading_carries_its_evidence(tagger, tagged):
+    (reading,) = tagger.read(tagged)
+    assert reading.payload == PAYLOAD
+    assert reading.found and reading.crc_ok
+    assert reading.p_value < 1e-6
+    assert reading.bit_error_estimate == reading.corrected_bits / 64
+    left, top, width, height = reading.box
+    # The astronaut's face, whose eyes are at about (204, 101) and (246, 103).
+    assert left < 204 and left + width > 246 and top < 101 < top + height
+    assert reading.corners.shape == (4, 2)
+
+
+def test_nothing_is_found_in_an_untagged_photo(tagger, astronaut):
+    assert tagger.read(astronaut) == []
+    (reading,) = tagger.examine(astronaut)
+    assert not reading.found and reading.p_value > 1e-6
+
+
+def test_pixels_outside_the_canvas_keep_their_value(tagger, astronaut, tagged):
+    (canvas,) = tagger.find_canvases(astronaut)
+    inside = np.zeros(astronaut.shape[:2], np.uint8)
+    corners = np.rint(canvas.corners(128)).astype(np.int32)
+    cv2.fillConvexPoly(inside, corners, 1)
+    inside = cv2.dilate(inside, np.ones((5, 5), np.uint8)) > 0
+    changed = (tagged != astronaut).any(2)
+    assert changed[inside].mean() > 0.5
+    assert not changed[~inside].any()
+
+
+def test_strength_in_the_canvas_is_as_asked_for(tagger, astronaut):
+    (canvas,) = tagger.find_canvases(astronaut)
+    tagged = tagger.embed(astronaut, PAYLOAD, psnr=36.0, canvases=[canvas])
+    error = np.square(tagged.astype(float) - astronaut).sum()
+    pixels = canvas.side(128) ** 2 * 3
+    # Resampling smooths the residual a little, and its border fades.
+    assert 35.5 < 10 * math.log10(255**2 * pixels / error) < 38.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda photo: jpeg(photo, 75),
+        lambda photo: cv2.resize(
+            photo, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC
+        ),
+        lambda photo: np.ascontiguousarray(photo[20:350, 60:420]),
+        lambda photo: rotate(photo, 10),
+        lambda photo: rotate(photo, -15),
+    ],
+    ids=["jpeg", "double", "crop", "rotate", "rotate_back"],
+)
+def test_the_face_undoes_geometry(tagger, tagged, change):
+    assert payloads(tagger, change(tagged)) == [PAYLOAD]
+
+
+def test_search_finds_a_canvas_whose_landmarks_have_moved(tagger, astronaut):
+    (canvas,) = tagger.find_canvases(astronaut)
+    shift = np.array([canvas.side(128) * 0.03, 0])
+    moved = Face(canvas.face.box, canvas.face.landmarks + shift, 1.0)
+    tagged = tagger.embed(astronaut, PAYLOAD, canvases=[canvas])
+    off = correlation_tagger.build(detect=lambda photo: [moved])
+    here = off._read_at(tagged, off.find_canvases(tagged), 1e-6)[0]
+    assert not here.found
+    assert payloads(off, tagged) == [PAYLOAD]
+
+
+def test_without_a_face_the_middle_is_tagged(tagger):
+    photo = skimage.data.coffee()
+    tagged = tagger.embed(photo, 7)
+    (reading,) = tagger.read(tagged)
+    assert reading.payload == 7
+    assert reading.box == (100.0, 0.0, 400.0, 400.0)
+    assert not (tagged != photo)[:, :90].any()
+
+
+def test_each_face_of_a_group_is_tagged_even_if_canvases_overlap(tagger, astronaut):
+    face = astronaut[0:220, 130:320]
+    near = np.hstack([face[:, :150], face[:, 40:]])
+    (first, second) = tagger.find_canvases(near)
+    assert first.face and second.face
+    tagged = tagger.embed(near, PAYLOAD, canvases=[first, second])
+    readings = tagger.read(tagged)
+    assert [reading.payload for reading in readings] == [PAYLOAD] * 2
+    # No pixel was written twice: nowhere is the change the sum of two residuals.
+    alone = [tagger.embed(near, PAYLOAD, canvases=[c]) for c in (first, second)]
+    assert ((tagged == alone[0]) | (tagged == alone[1])).all()
+    both = (alone[0] != near) & (alone[1] != near)
+    assert both.any()
+
+
+def test_smallest_photo_and_large_photo(tagger):
+    rng = np.random.default_rng(3)
+    for shape in ((96, 96), (96, 300), (1500, 2100)):
+        grain = rng.integers(90, 160, (*shape, 3)).astype(np.uint8)
+        photo = cv2.GaussianBlur(grain, (0, 0), 5)
+        canvases = [tagger.centred_canvas(photo)]
+        tagged = tagger.embed(photo, PAYLOAD, canvases=canvases)
+        assert tagged.shape == photo.shape
+        assert tagger._read_at(tagged, canvases, 1e-6)[0].payload == PAYLOAD
+
+
+def test_strips_do_not_show(tagger, astronaut, monkeypatch):
+    canvases = tagger.find_canvases(astronaut)
+    whole = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
+    monkeypatch.setattr("faketagger_tf.tagging.tagger.STRIP", 17)
+    strips = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
+    assert np.abs(whole.astype(int) - strips).max() <= 1
+    assert (whole != strips).mean() < 0.01
+
+
+def test_another_key_reads_nothing(astronaut):
+    first = correlation_tagger.build(key=b"first key of sixteen bytes")
+    second = correlation_tagger.build(key=b"second key of sixteen bytes")
+    tagged = first.embed(astronaut, PAYLOAD)
+    assert payloads(first, tagged) == [PAYLOAD]
+    assert payloads(second, tagged) == []
+    assert payloads(correlation_tagger.build(), tagged) == []
+
+
+def test_moves_are_about_the_middle_of_the_canvas(tagger):
+    canvas = Canvas(np.array([[1.0, 0, 0], [0, 1, 0]]))
+    moved = tagger._move(canvas, 0.0, 0.0, 2.0, 90.0)
+    corners = moved.corners(128)
+    np.testing.assert_allclose(corners.mean(0), [64, 64], atol=1e-9)
+    np.testing.assert_allclose(moved.side(128), 256)
+    shifted = tagger._move(canvas, 0.25, 0.0, 1.0, 0.0)
+    np.testing.assert_allclose(shifted.corners(128).mean(0), [96, 64])
+
+
+@pytest.mark.parametrize(
+    ("photo", "message"),
+    [
+        (np.zeros((200, 200), np.uint8), "uint8 RGB"),
+        (np.zeros((200, 200, 3), np.float32), "float32"),
+        (np.zeros((95, 200, 3), np.uint8), "200x95"),
+        ("photo.jpg", "str"),
+    ],
+)
+def test_refuses_what_is_no_photo(tagger, photo, message):
+    with pytest.raises(ValueError, match=message):
+        tagger.embed(photo, 1)
+    with pytest.raises(ValueError, match=message):
+        tagger.read(photo)
+
+
+def test_refuses_bad_arguments(tagger, astronaut):
+    with pytest.raises(ValueError, match="payload"):
+        tagger.embed(astronaut, 1 << 32)
+    with pytest.raises(ValueError, match="psnr"):
+        tagger.embed(astronaut, 1, psnr=5)
+    with pytest.raises(ValueError, match="fpr"):
+        tagger.read(astronaut, fpr=0)
+    with pytest.raises(ValueError, match="no tagger"):
+        Tagger.load("no-such-preset")
+
+
+def test_importing_the_package_does_not_import_tensorflow():
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, faketagger_tf, faketagger_tf.cli;"
+        "assert 'tensorflow' not in sys.modules;"
+        "assert 'Tagger' in faketagger_tf.__all__"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
