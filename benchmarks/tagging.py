@@ -25,6 +25,7 @@ from absl import flags
 from faketagger_tf.cli import main as cli
 from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
+from faketagger_tf.metrics import measure
 from faketagger_tf.photos import write_image
 from faketagger_tf.photos.faces import detect_faces
 from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
@@ -72,7 +73,7 @@ def step_shares(tagger: Tagger, paths: list[str], folder: pathlib.Path) -> dict:
         timed("find faces", detect_faces, photo.pixels)
         canvases = tagger.find_canvases(photo.pixels)
         tagged = timed("embed", tagger.embed, photo.pixels, 1, None, canvases)
-        timed("measure", cli.measure, photo.pixels, tagged)
+        timed("measure", measure, photo.pixels, tagged)
         output = folder / f"step{os.path.splitext(path)[1]}"
         timed("write file", write_photo_file, output, photo)
         timed("read tag", tagger.examine, tagged)

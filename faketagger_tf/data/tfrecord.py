@@ -3,7 +3,8 @@
     python -m faketagger_tf.data.tfrecord --data=photos --output=records/faces
 
 writes records/faces-train-00000-of-00008.tfrecord and so on for every split that the
-photos have. `pipeline.tfrecord_dataset` reads them.
+photos have. `pipeline.tfrecord_dataset` reads them. Exit codes: 0 done, 2 an error, or
+at least one photo could not be read.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 import sys
 
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags, logging
 
+from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.data.photos import SPLITS, Photo, PhotoSet, find_photos, read_canvas
 from faketagger_tf.photos.codec import encode_image
 
@@ -112,36 +114,40 @@ def _example(photo: Photo, image: bytes) -> tf.train.Example:
     )
 
 
-def main(_) -> None:
+def main(argv: list[str]) -> int:
+    """Writes every split's files; returns the exit code."""
+    del argv
     values = flags.FLAGS
     total = bad = 0
-    try:
-        photos = find_photos(values.data, csv=values.csv)
-        for split in SPLITS:
-            part = photos.of_split(split)
-            if not part:
-                continue
-            paths, skipped = write_tfrecords(
-                part,
-                f"{values.output}-{split}",
-                values.shards,
-                image_size=values.image_size,
-                canvas_scale=values.canvas_scale,
-                margin=values.margin,
-                quality=values.quality,
-            )
-            total, bad = total + len(part) - len(skipped), bad + len(skipped)
-            print(f"{split}: {len(part) - len(skipped)} photos in {len(paths)} files")
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    photos = find_photos(require_flag("data"), csv=values.csv)
+    prefix = require_flag("output")
+    for split in SPLITS:
+        part = photos.of_split(split)
+        if not part:
+            continue
+        paths, skipped = write_tfrecords(
+            part,
+            f"{prefix}-{split}",
+            values.shards,
+            image_size=values.image_size,
+            canvas_scale=values.canvas_scale,
+            margin=values.margin,
+            quality=values.quality,
+        )
+        total, bad = total + len(part) - len(skipped), bad + len(skipped)
+        print(f"{split}: {len(part) - len(skipped)} photos in {len(paths)} files")
     if bad:
-        sys.exit(f"Wrote {total} photos; skipped {bad} that could not be read.")
+        print(
+            f"Wrote {total} photos; skipped {bad} that could not be read.",
+            file=sys.stderr,
+        )
+    return 2 if bad else 0
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("data", None, "Folder of photos.", required=True)
+    flags.DEFINE_string("data", None, "Folder of photos.")
     flags.DEFINE_string("csv", "", "CSV of the photos; found in the folder if empty.")
-    flags.DEFINE_string("output", None, "Prefix of the output files.", required=True)
+    flags.DEFINE_string("output", None, "Prefix of the output files.")
     flags.DEFINE_integer("shards", 8, "Files per split.", lower_bound=1)
     flags.DEFINE_integer("image_size", 128, "Side of the canvas in pixels.")
     flags.DEFINE_float("canvas_scale", 1.9, "Side of the canvas over the face box's.")
@@ -151,4 +157,4 @@ def _define_flags() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    run_main(main)
