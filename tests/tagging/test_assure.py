@@ -202,19 +202,19 @@ def test_overlapping_canvases_keep_to_their_own_pixels(tagger):
         np.maximum(abs(x - left - 64), abs(y - top - 64))
         for left, top in ((10, 20), (90.3, 30.6))
     ]
-    owned = (near[1] < near[0]) & (near[1] < 64)
-    assert (weak[owned] != strong[owned]).mean() > 0.3
+    owned = near[1] < near[0]
+    assert (weak[owned] != strong[owned]).mean() > 0.2
     np.testing.assert_array_equal(mixed[owned], strong[owned])
     np.testing.assert_array_equal(mixed[~owned], weak[~owned])
 
 
 def test_two_real_faces_one_of_which_is_lost(monkeypatch):
     """With the real reader, which finds one of the two faces no more."""
-    monkeypatch.setattr(assure, "REFINE", 1)  # Quick.
+    monkeypatch.setattr(assure, "REFINE", 0)  # Stronger at once: quick.
     photo = np.random.default_rng(1).integers(110, 140, (190, 290, 3), np.uint8)
     tagger = correlation_tagger.build(detect=lambda photo: [])
     tagger.find_canvases = lambda photo: [LEFT]
-    result = tag_until_it_reads(tagger, photo, 7, 28.0, [LEFT, RIGHT], refine=0)
+    result = tag_until_it_reads(tagger, photo, 7, None, [LEFT, RIGHT])
     assert result.canvases == [LEFT] and result.unread == [RIGHT]
     (reading,) = tagger.read(result.pixels)
     assert reading.payload == 7
