@@ -93,7 +93,7 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no details'}"
 
 
-def progress_bar(total: int, unit: str = " photos"):
+def progress_bar(total: int, unit: str = "photo"):
     """Returns a tqdm bar with rate and time left, for more than one item.
 
     It is shown on standard error, and only where that is a terminal. Print within

@@ -103,4 +103,4 @@ def test_the_bar_tells_rate_and_time_left_on_a_terminal(monkeypatch):
         shown = os.read(ours, 100_000).decode()
     os.close(ours)
     assert "3/3" in shown and "1/1" not in shown
-    assert "photos/s" in shown and "<" in shown  # Rate; time passed < time left.
+    assert "photo/s" in shown and "<" in shown  # Rate; time passed < time left.

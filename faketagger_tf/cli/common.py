@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from faketagger_tf.cli.parser import Parser, probability, whole_number
 
@@ -170,6 +171,21 @@ def _begins_with(path: str, header: str) -> bool:
             f"{line[:60]!r}. Accepted: a new file, or one that begins with {header!r}."
         )
     return True
+
+
+def run_all(
+    function: Callable[[Any], list[dict]], items: Sequence, jobs: int, report: Report
+) -> Iterator[dict]:
+    """Yields the rows of every item in order, each shown as it comes, above a bar."""
+    from faketagger_tf.batch import progress_bar, run_parallel
+
+    with progress_bar(len(items)) as bar:
+        for rows in run_parallel(function, items, jobs):
+            for row in rows:
+                with bar.external_write_mode():
+                    report.show(row)
+                yield row
+            bar.update()
 
 
 def finish(count: int, failed: Sequence[dict], skipped: int, single: bool) -> int:

@@ -8,6 +8,9 @@
 `faketagger COMMAND --help` lists a command's flags; `--flagfile=FILE` reads flags from
 a file. Exit codes: 0 done (trace, verify: a tag was found), 1 trace and verify found no
 tag, 2 an error, or at least one file of a batch failed.
+
+Where the package argcomplete is installed, `eval "$(register-python-argcomplete
+faketagger)"` completes commands, flags and files in bash and zsh.
 """
 
 from __future__ import annotations
@@ -89,6 +92,10 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """The console script."""
+    if "_ARGCOMPLETE" in os.environ:  # A shell asks how to go on; see the top.
+        import argcomplete
+
+        argcomplete.autocomplete(make_parser()[0])
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         code = main(sys.argv)

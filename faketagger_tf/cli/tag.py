@@ -64,7 +64,7 @@ def run(values) -> int:
         common.check_free(plan[0][1], values.overwrite)
     _check_table(values.csv, plan)
 
-    from faketagger_tf.batch import Gate, progress_bar, reason, run_parallel
+    from faketagger_tf.batch import Gate, reason
     from faketagger_tf.messages import parse_payload
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
@@ -81,11 +81,11 @@ def run(values) -> int:
     gate = Gate()
     report = common.Report(values, TAG_COLUMNS, _text, append=True)
 
-    def tag_one(item: tuple[str, str]) -> dict:
+    def tag_one(item: tuple[str, str]) -> list[dict]:
         path, output = item
         try:
             with gate(path):
-                return tag_file(
+                row = tag_file(
                     tagger,
                     path,
                     output,
@@ -100,16 +100,10 @@ def run(values) -> int:
             row = dict.fromkeys(TAG_COLUMNS) | {"file": path, "output": output}
             row["error"] = reason(error)
             report.record(row)
-            return row
+        return [row]
 
-    failed = []
-    with progress_bar(len(waiting)) as bar:
-        for row in run_parallel(tag_one, waiting, values.jobs):
-            if row["error"]:
-                failed.append(row)
-            with bar.external_write_mode():
-                report.show(row)
-            bar.update()
+    rows = common.run_all(tag_one, waiting, values.jobs, report)
+    failed = [row for row in rows if row["error"]]
     report.close()
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
 

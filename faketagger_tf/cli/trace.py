@@ -43,7 +43,7 @@ def run(values) -> int:
         )
     pictures = _pictures(values, paths)
 
-    from faketagger_tf.batch import Gate, progress_bar, reason, run_parallel
+    from faketagger_tf.batch import Gate, reason
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
     tagger = common.load_tagger(values)
@@ -66,16 +66,11 @@ def run(values) -> int:
             return [row | {"error": reason(error)}]
 
     failed, found = [], False
-    with progress_bar(len(paths)) as bar:
-        for rows in run_parallel(trace_one, paths, values.jobs):
-            for row in rows:
-                report.record(row)
-                found |= row["found"]
-                if row["error"]:
-                    failed.append(row)
-                with bar.external_write_mode():
-                    report.show(row)
-            bar.update()
+    for row in common.run_all(trace_one, paths, values.jobs, report):
+        report.record(row)
+        found |= row["found"]
+        if row["error"]:
+            failed.append(row)
     report.close()
     code = common.finish(len(paths), failed, 0, len(paths) == 1)
     return code or (0 if found else 1)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -141,3 +142,33 @@ def test_one_sentence_alone_on_standard_error(tmp_path):
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("faketagger t", {"tag", "trace"}),
+        ("faketagger tag --ran", {"--random-payload"}),
+        ("faketagger verify a b --ou", {"--output"}),
+    ],
+)
+def test_a_shell_is_told_how_to_go_on(line, offered, tmp_path):
+    pytest.importorskip("argcomplete")
+    answer = tmp_path / "answer"
+    result = subprocess.run(
+        [sys.executable, "-c", "from faketagger_tf.cli.main import run; run()"],
+        env={
+            **os.environ,
+            "_ARGCOMPLETE": "1",
+            "_ARGCOMPLETE_IFS": "\n",
+            "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            "COMP_TYPE": "9",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert {word.strip() for word in answer.read_text().split("\n")} == offered
