@@ -45,5 +45,5 @@ def test_files_may_stand_among_the_flags(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["found"] for row in rows] == [False, True, False]
     monkeypatch.chdir(tmp_path)
-    assert faketagger("trace", photo, "--", "-tagged.png") == 0
+    assert faketagger("trace", photo, "--all", photo, "--", "-tagged.png") == 0
     assert "payload 0x00000007" in capsys.readouterr().out

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import correlation_tagger
 import numpy as np
@@ -76,3 +78,13 @@ def test_pictures_of_a_reading(tagger, photo, tmp_path):
     # A reading is not lost because its picture cannot be written.
     (row,) = trace_file(tagger, photo, 1e-6, picture=photo / "below-a-file.png")
     assert row["error"].startswith("Cannot write") and row["p_value"] is not None
+
+
+def test_what_works_on_files_imports_no_tensorflow():
+    modules = ("tagging.file_jobs", "tagging.assure", "batch", "files", "metrics")
+    program = (
+        "import importlib, sys;"
+        f"[importlib.import_module('faketagger_tf.' + name) for name in {modules}];"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
