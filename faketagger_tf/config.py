@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 
-STRENGTHS = ("scheduled", "learned")
+STRENGTHS = ("scheduled", "learned", "visibility")
 
 
 def write_json_dataclass(config) -> str:
@@ -65,8 +65,13 @@ class TaggerConfig:
         texture_mask: how far the residual follows the cover's local contrast, from 0
             (not at all) to 1 (textured regions carry eight times as much as flat ones).
         strength: "scheduled" scales the residual to an exact PSNR; "learned" leaves
-            the residual free, so that the image and message losses decide.
+            the residual free, so that the image and message losses decide;
+            "visibility" scales it to what the eye sees of it, with networks that are
+            told the photo's scale (`models.banded_encoder`).
         psnr: PSNR in dB to which a "scheduled" residual is scaled by default.
+        level: visibility in dB to which a "visibility" residual is scaled by default;
+            44 is hardly seen on plain backgrounds, and 6 more is half as visible.
+        attention: whether the decoder has a block of self-attention.
         preset: name under which the weights are published; empty for a private run.
     """
 
@@ -81,6 +86,8 @@ class TaggerConfig:
     texture_mask: float = 0.0
     strength: str = "scheduled"
     psnr: float = 41.0
+    level: float = 44.0
+    attention: bool = False
     preset: str = ""
 
     def __post_init__(self):
@@ -134,6 +141,15 @@ class TaggerConfig:
             )
         if not 10 <= self.psnr <= 80:
             raise ValueError(f"psnr must be from 10 to 80 dB. Received: {self.psnr!r}.")
+        if not 0 <= self.level <= 80:
+            raise ValueError(
+                f"level must be from 0 to 80 dB. Received: {self.level!r}."
+            )
+        if self.strength == "visibility" and self.image_size & (self.image_size - 1):
+            raise ValueError(
+                "image_size must be a power of two for the strength 'visibility'. "
+                f"Received: {self.image_size}."
+            )
 
     to_json = write_json_dataclass
 

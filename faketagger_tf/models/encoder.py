@@ -13,6 +13,7 @@ import keras
 from keras import layers, ops
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.models.banded_encoder import build_banded_encoder
 from faketagger_tf.models.layers import DepthToSpace, SpaceToDepth, convolution_block
 
 PATTERN_SIZE = 16  # Side of the coarse grid on which each bit's pattern is learned.
@@ -90,13 +91,16 @@ def build_encoder(
         A functional model. Inputs, by name: `cover` `[batch, S, S, 3]` float32 in
         [0, 1]; `message` `[batch, L]` of 0 and 1; and, for a scheduled strength,
         `psnr` `[batch, 1]` in dB. Output: the residual `[batch, S, S, 3]`, to be
-        added to the cover, float32.
+        added to the cover, float32. For the strength "visibility" the model is
+        `models.banded_encoder.build_banded_encoder`'s.
 
     Example:
         >>> encoder = build_encoder(TaggerConfig(image_size=64, message_bits=16,
         ...                                      payload_bits=8, crc_bits=3))
         >>> residual = encoder({"cover": cover, "message": bits, "psnr": psnr})
     """
+    if config.strength == "visibility":
+        return build_banded_encoder(config, name, synchronized)
     block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.encoder_width
     cover = keras.Input((size, size, 3), name="cover")
