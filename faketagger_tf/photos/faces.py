@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import pathlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -22,15 +23,17 @@ FOLDER = pathlib.Path(__file__).parents[1] / "weights" / "faces"
 
 DETECTION_SIZE = 480  # Longer side of the small copy that is searched.
 CELL, STRIDE = 12, 2  # The proposal network's window and step in pixels.
-# Longer sides of the pyramid's levels, each 0.709 of the one before: a face that fills
-# the window in a level of 240 pixels is 5% of the photo.
-SIDES = (240, 171, 121, 86, 61, 43, 31, 22, 16)
+# Longer sides of the pyramid's levels: a face that fills the window in the first one is
+# 5% of the photo.
+PYRAMID = 0.709
+SIDES = tuple(math.ceil(240 * PYRAMID**level) for level in range(9))
 # The first levels find faces below 10% of the photo and take three quarters of the
 # pyramid's time. They are searched only where no face is this large, as a fraction of
 # the photo's longer side: what they would find beside it is less than a third as large.
 FINE_LEVELS, LARGE_FACE = 2, 0.25
 THRESHOLDS = (0.6, 0.6, 0.8)  # Of the three networks, on their own probabilities.
 MAX_PROPOSALS = 400
+NORMALISED = ((np.arange(256) - 127.5) / 128).astype(np.float32)  # By pixel value.
 # Shifts (in boxes) and scales of the box at which landmarks are read and averaged, each
 # also mirrored: the average moves less between two copies of a photo than one reading.
 JITTER = ((0, 0, 1.0), (0.04, 0.02, 0.96), (-0.04, 0.02, 1.04), (0, -0.04, 1.1))
@@ -76,11 +79,16 @@ def detect_faces(photo: np.ndarray) -> list[Face]:
             "A photo must be uint8 RGB of shape [height, width, 3]. "
             f"Received: {photo.dtype} of shape {photo.shape}."
         )
-    small = _shrink(photo, DETECTION_SIZE)
+    height, width = photo.shape[:2]
+    ratio = DETECTION_SIZE / max(height, width)
+    if ratio < 1:
+        size = max(1, round(width * ratio)), max(1, round(height * ratio))
+        photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    image = cv2.LUT(photo, NORMALISED)
     with _borrow_networks() as networks:
-        boxes, scores = _find_boxes(networks, small)
-        landmarks = _read_landmarks(networks, small, _square(boxes))
-    ratio = np.array(photo.shape[1::-1]) / small.shape[1::-1]
+        boxes, scores = _find_boxes(networks, image)
+        landmarks = _read_landmarks(networks, image, _square(boxes))
+    ratio = np.array([width, height]) / photo.shape[1::-1]
     faces = [
         Face(
             (*(box[:2] * ratio).tolist(), *((box[2:] - box[:2]) * ratio).tolist()),
@@ -112,7 +120,7 @@ class Networks:
         """Reads a level of the pyramid at every step.
 
         Args:
-            level: uint8 [H, W, 3]; its longer side is one of `SIDES`.
+            level: float32 [H, W, 3], normalised; its longer side is one of `SIDES`.
 
         Returns:
             Offsets [h, w, 4] of the window's corners, in windows, and the probability
@@ -122,7 +130,7 @@ class Networks:
         side = max(height, width)
         # The file takes squares; outside of the photo is grey, as for the patches.
         square = np.zeros([1, side, side, 3], np.float32)
-        square[0, :height, :width] = _normalise(level)
+        square[0, :height, :width] = level
         outputs = self._levels[side](image=square)
         rows, columns = ((edge - CELL) // STRIDE + 1 for edge in (height, width))
         inside = np.s_[0, :rows, :columns]
@@ -191,25 +199,18 @@ def _borrow_networks() -> Iterator[Networks]:
             _idle.append(networks)
 
 
-def _shrink(image: np.ndarray, longer: int) -> np.ndarray:
-    """Makes the longer side that long, never longer than it is."""
-    height, width = image.shape[:2]
-    ratio = longer / max(height, width)
-    if ratio >= 1:
-        return image
-    size = max(1, round(width * ratio)), max(1, round(height * ratio))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _normalise(image: np.ndarray) -> np.ndarray:
-    return (image.astype(np.float32) - 127.5) / 128
-
-
-def _suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float, least=False):
+def _suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
     """Non-maximum suppression; returns the indices kept, best first.
 
-    Overlap is over the union, or with `least` over the smaller of the two boxes.
+    A box goes where a better one shares more than `overlap` of their union with it.
     """
+    sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxes(sizes.tolist(), scores.tolist(), 0.0, overlap)
+    return np.array(kept, int).reshape(-1)
+
+
+def _suppress_inner(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The same for boxes of which half of the smaller one lies in a better one."""
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     order, kept = np.argsort(-scores, kind="stable"), []
     while len(order):
@@ -218,9 +219,7 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float, least=False
         low = np.maximum(boxes[best, :2], boxes[order, :2])
         high = np.minimum(boxes[best, 2:], boxes[order, 2:])
         common = np.prod(np.maximum(high - low, 0), axis=1)
-        other = area[order]
-        base = np.minimum(area[best], other) if least else area[best] + other - common
-        order = order[common <= overlap * base]
+        order = order[common <= 0.5 * np.minimum(area[best], area[order])]
     return np.array(kept, int)
 
 
@@ -232,7 +231,7 @@ def _square(boxes: np.ndarray) -> np.ndarray:
 
 def _patches(image: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
     """Cuts square boxes out, normalised as the networks expect; outside is grey."""
-    patches = np.empty([len(boxes), side, side, 3], np.uint8)
+    patches = np.empty([len(boxes), side, side, 3], np.float32)
     for patch, (left, top, right, _) in zip(patches, boxes, strict=True):
         scale = side / (right - left)
         matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
@@ -243,21 +242,24 @@ def _patches(image: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
             (side, side),
             dst=patch,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(128, 128, 128),
+            borderValue=(0, 0, 0),
         )
-    return _normalise(patches)
+    return patches
 
 
 def _propose(
-    networks: Networks, image: np.ndarray, sides: Sequence[int]
+    networks: Networks, image: np.ndarray, levels: Iterable[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes [N, 4] and scores [N] of what may be faces, from some of the levels."""
     height, width = image.shape[:2]
     boxes, scores = [np.zeros([0, 4])], [np.zeros([0])]
-    for side in sides:
-        level = _shrink(image, side)
-        if max(level.shape[:2]) != side or min(level.shape[:2]) < CELL:
+    for number in levels:
+        scale = SIDES[0] * PYRAMID**number / max(height, width)
+        if scale > 1 or min(height, width) * scale < CELL:
             continue
+        # Less than a millionth of a pixel is a rounding error of the product.
+        size = [math.ceil(side * scale - 1e-6) for side in (width, height)]
+        level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         offsets, probability = networks.propose(level)
         row, column = np.nonzero(probability > THRESHOLDS[0])
         if len(row):
@@ -266,7 +268,7 @@ def _propose(
             found = found + offsets[row, column] * CELL
             score = probability[row, column]
             kept = _suppress(found, score, 0.5)
-            ratio = np.array([width, height] * 2) / ([*level.shape[1::-1]] * 2)
+            ratio = np.array([width / size[0], height / size[1]] * 2)
             boxes.append(found[kept] * ratio)
             scores.append(score[kept])
     boxes, scores = np.concatenate(boxes), np.concatenate(scores)
@@ -297,14 +299,14 @@ def _find_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (left, top, right, bottom) [N, 4] of the faces and their scores [N]."""
     boxes, scores = np.zeros([0, 4]), np.zeros([0])
-    for sides in (SIDES[FINE_LEVELS:], SIDES[:FINE_LEVELS]):
-        proposals, _ = _propose(networks, image, sides)
+    for levels in (range(FINE_LEVELS, len(SIDES)), range(FINE_LEVELS)):
+        proposals, _ = _propose(networks, image, levels)
         found = _confirm(networks, image, proposals)
         boxes = np.concatenate([boxes, found[0]])
         scores = np.concatenate([scores, found[1]])
         if np.any(boxes[:, 2:] - boxes[:, :2] > LARGE_FACE * max(image.shape[:2])):
             break
-    kept = _suppress(boxes, scores, 0.5, least=True)
+    kept = _suppress_inner(boxes, scores)
     return boxes[kept], scores[kept]
 
 
