@@ -79,15 +79,32 @@ def detect_faces(photo: np.ndarray) -> list[Face]:
             "A photo must be uint8 RGB of shape [height, width, 3]. "
             f"Received: {photo.dtype} of shape {photo.shape}."
         )
+    with _borrow_networks() as networks:
+        return run_cascade(networks, photo)
+
+
+def run_cascade(
+    networks: Networks, photo: np.ndarray, large_face: float = LARGE_FACE
+) -> list[Face]:
+    """Does what `detect_faces` does, with networks of the caller's.
+
+    Args:
+        networks: not in use by another thread.
+        photo: uint8 [H, W, 3] RGB, upright.
+        large_face: the finest levels are left out where a face is larger than this
+            fraction of the photo's longer side; infinity searches them always.
+
+    Returns:
+        The faces, largest first.
+    """
     height, width = photo.shape[:2]
     ratio = DETECTION_SIZE / max(height, width)
     if ratio < 1:
         size = max(1, round(width * ratio)), max(1, round(height * ratio))
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     image = cv2.LUT(photo, NORMALISED)
-    with _borrow_networks() as networks:
-        boxes, scores = _find_boxes(networks, image)
-        landmarks = _read_landmarks(networks, image, _square(boxes))
+    boxes, scores = _find_boxes(networks, image, large_face)
+    landmarks = _read_landmarks(networks, image, _square(boxes))
     ratio = np.array([width, height]) / photo.shape[1::-1]
     faces = [
         Face(
@@ -295,7 +312,7 @@ def _keep(boxes, offsets, probability, threshold):
 
 
 def _find_boxes(
-    networks: Networks, image: np.ndarray
+    networks: Networks, image: np.ndarray, large_face: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (left, top, right, bottom) [N, 4] of the faces and their scores [N]."""
     boxes, scores = np.zeros([0, 4]), np.zeros([0])
@@ -304,7 +321,7 @@ def _find_boxes(
         found = _confirm(networks, image, proposals)
         boxes = np.concatenate([boxes, found[0]])
         scores = np.concatenate([scores, found[1]])
-        if np.any(boxes[:, 2:] - boxes[:, :2] > LARGE_FACE * max(image.shape[:2])):
+        if np.any(boxes[:, 2:] - boxes[:, :2] > large_face * max(image.shape[:2])):
             break
     kept = _suppress_inner(boxes, scores)
     return boxes[kept], scores[kept]
