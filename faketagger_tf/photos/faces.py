@@ -37,6 +37,10 @@ NORMALISED = ((np.arange(256) - 127.5) / 128).astype(np.float32)  # By pixel val
 # Shifts (in boxes) and scales of the box at which landmarks are read and averaged, each
 # also mirrored: the average moves less between two copies of a photo than one reading.
 JITTER = ((0, 0, 1.0), (0.04, 0.02, 0.96), (-0.04, 0.02, 1.04), (0, -0.04, 1.1))
+# Readings move as a face tilts, by a canvas pixel at 10 degrees. A face that tilts more
+# than the first of these angles in degrees is turned upright before landmarks are read,
+# and wholly from the second on. Faces below are read where tags were always anchored.
+TILTS = (5.0, 9.0)
 MIRRORED = [1, 0, 2, 4, 3]  # Landmarks in the order in which a mirror shows them.
 
 
@@ -103,8 +107,8 @@ def run_cascade(
         size = max(1, round(width * ratio)), max(1, round(height * ratio))
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     image = cv2.LUT(photo, NORMALISED)
-    boxes, scores = _find_boxes(networks, image, large_face)
-    landmarks = _read_landmarks(networks, image, _square(boxes))
+    boxes, scores, tilts = _find_boxes(networks, image, large_face)
+    landmarks = _read_landmarks(networks, image, _square(boxes), _upright(tilts))
     ratio = np.array([width, height]) / photo.shape[1::-1]
     faces = [
         Face(
@@ -196,7 +200,7 @@ def _load(path: pathlib.Path):
 
 
 _idle: list[Networks] = []
-_turns = threading.BoundedSemaphore(os.cpu_count() or 1)
+_free = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
 @contextlib.contextmanager
@@ -205,7 +209,7 @@ def _borrow_networks() -> Iterator[Networks]:
 
     There are no more sets than processors, about 40 MB each: further threads wait.
     """
-    with _turns:
+    with _free:
         try:
             networks = _idle.pop()
         except IndexError:
@@ -246,16 +250,31 @@ def _square(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _patches(image: np.ndarray, boxes: np.ndarray, side: int) -> np.ndarray:
-    """Cuts square boxes out, normalised as the networks expect; outside is grey."""
+def _patches(
+    image: np.ndarray, boxes: np.ndarray, side: int, turns: np.ndarray | None = None
+) -> np.ndarray:
+    """Cuts square boxes out; outside is grey.
+
+    Args:
+        image: float32 [H, W, 3], normalised.
+        boxes: [N, 4].
+        side: of the patches in pixels.
+        turns: [N], radians by which each box is turned clockwise about its centre.
+    """
     patches = np.empty([len(boxes), side, side, 3], np.float32)
-    for patch, (left, top, right, _) in zip(patches, boxes, strict=True):
+    turns = np.zeros(len(boxes)) if turns is None else turns
+    for patch, (left, top, right, bottom), turn in zip(
+        patches, boxes, turns, strict=True
+    ):
         scale = side / (right - left)
-        matrix = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-        matrix[:, 2] += (scale - 1) / 2  # From pixel borders to pixel centres.
+        cosine, sine = scale * math.cos(turn), scale * math.sin(turn)
+        linear = np.array([[cosine, sine], [-sine, cosine]])
+        # Pixel borders to pixel borders; OpenCV counts from pixel centres.
+        shift = side / 2 - linear @ ((left + right) / 2, (top + bottom) / 2)
+        shift += linear @ (0.5, 0.5) - 0.5
         cv2.warpAffine(
             image,
-            matrix,
+            np.column_stack([linear, shift]),
             (side, side),
             dst=patch,
             borderMode=cv2.BORDER_CONSTANT,
@@ -295,40 +314,53 @@ def _propose(
 
 def _confirm(
     networks: Networks, image: np.ndarray, boxes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Puts proposals before the second and the third network."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Puts proposals before the second and the third network.
+
+    Returns:
+        Boxes [N, 4], scores [N] and tilts [N] of the faces, clockwise in radians.
+    """
     boxes = _square(boxes)
     offsets, probability = networks.refine(_patches(image, boxes, 24))
-    boxes, scores = _keep(boxes, offsets, probability, THRESHOLDS[1])
-    boxes = _square(boxes[_suppress(boxes, scores, 0.7)])
-    offsets, probability, _ = networks.locate(_patches(image, boxes, 48))
-    return _keep(boxes, offsets, probability, THRESHOLDS[2])
+    kept = probability > THRESHOLDS[1]
+    boxes = _refined(boxes, offsets)[kept]
+    boxes = _square(boxes[_suppress(boxes, probability[kept], 0.7)])
+    offsets, probability, landmarks = networks.locate(_patches(image, boxes, 48))
+    kept = probability > THRESHOLDS[2]
+    left_eye, right_eye, _, left_mouth, right_mouth = landmarks[kept].swapaxes(0, 1)
+    across = (right_eye - left_eye + right_mouth - left_mouth).astype(np.float64)
+    tilts = np.arctan2(across[:, 1], across[:, 0])
+    return _refined(boxes, offsets)[kept], probability[kept], tilts
 
 
-def _keep(boxes, offsets, probability, threshold):
-    kept = probability > threshold
-    side = boxes[:, 2:3] - boxes[:, :1]
-    return (boxes + offsets * side)[kept], probability[kept]
+def _refined(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return boxes + offsets * (boxes[:, 2:3] - boxes[:, :1])
 
 
 def _find_boxes(
     networks: Networks, image: np.ndarray, large_face: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (left, top, right, bottom) [N, 4] of the faces and their scores [N]."""
-    boxes, scores = np.zeros([0, 4]), np.zeros([0])
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes [N, 4] (left, top, right, bottom), scores [N] and tilts [N] of faces."""
+    found = np.zeros([0, 4]), np.zeros([0]), np.zeros([0])
     for levels in (range(FINE_LEVELS, len(SIDES)), range(FINE_LEVELS)):
         proposals, _ = _propose(networks, image, levels)
-        found = _confirm(networks, image, proposals)
-        boxes = np.concatenate([boxes, found[0]])
-        scores = np.concatenate([scores, found[1]])
-        if np.any(boxes[:, 2:] - boxes[:, :2] > large_face * max(image.shape[:2])):
+        new = _confirm(networks, image, proposals)
+        found = tuple(np.concatenate(pair) for pair in zip(found, new, strict=True))
+        sides = found[0][:, 2:] - found[0][:, :2]
+        if np.any(sides > large_face * max(image.shape[:2])):
             break
-    kept = _suppress_inner(boxes, scores)
-    return boxes[kept], scores[kept]
+    kept = _suppress_inner(*found[:2])
+    return tuple(values[kept] for values in found)
+
+
+def _upright(tilts: np.ndarray) -> np.ndarray:
+    """By how much faces are turned before landmarks are read, see `TILTS`."""
+    low, high = np.radians(TILTS)
+    return tilts * np.clip((np.abs(tilts) - low) / (high - low), 0, 1)
 
 
 def _read_landmarks(
-    networks: Networks, image: np.ndarray, boxes: np.ndarray
+    networks: Networks, image: np.ndarray, boxes: np.ndarray, turns: np.ndarray
 ) -> np.ndarray:
     """Landmarks [N, 5, 2] of square boxes: the mean over `JITTER` and a mirror.
 
@@ -336,14 +368,17 @@ def _read_landmarks(
     """
     side = boxes[:, 2:3] - boxes[:, :1]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    cosine, sine = np.cos(turns), np.sin(turns)
+    back = np.array([[cosine, sine], [-sine, cosine]]).transpose(2, 0, 1)
     total = np.zeros([len(boxes), 5, 2])
     for right, down, scale in JITTER:
         middle = centre + side * (right, down)
         corner, extent = middle - side * scale / 2, side * scale
-        patches = _patches(image, np.concatenate([corner, corner + extent], 1), 48)
+        jittered = np.concatenate([corner, corner + extent], 1)
+        patches = _patches(image, jittered, 48, turns)
         _, _, straight = networks.locate(patches)
         _, _, mirrored = networks.locate(patches[:, :, ::-1])
         mirrored = mirrored[:, MIRRORED] * (-1, 1) + (1, 0)
-        mean = (straight + mirrored) / 2
-        total += corner[:, None] + mean * extent[:, None]
+        points = (straight + mirrored) / 2 - 0.5
+        total += middle[:, None] + points @ back * extent[:, None]
     return total / len(JITTER)
