@@ -108,10 +108,8 @@ def convert(name: str, network) -> bytes:
 
 def largest_difference(name: str, network, content: bytes) -> float:
     """Compares a file with its network, on noise, over all outputs and signatures."""
-    import tensorflow as tf
-
     rng = np.random.default_rng(0)
-    interpreter = tf.lite.Interpreter(model_content=content)
+    interpreter = faces.load_interpreter(model_content=content)
     differences = []
     for signature, side in signatures(name).items():
         image = rng.uniform(-1, 1, [1, side, side, 3]).astype(np.float32)
@@ -127,12 +125,17 @@ def constants() -> dict:
         "detection_size": faces.DETECTION_SIZE,
         "cell": faces.CELL,
         "stride": faces.STRIDE,
+        "pyramid": faces.PYRAMID,
         "sides": faces.SIDES,
         "fine_levels": faces.FINE_LEVELS,
         "large_face": faces.LARGE_FACE,
         "thresholds": faces.THRESHOLDS,
+        "overlaps": faces.OVERLAPS,
         "max_proposals": faces.MAX_PROPOSALS,
         "jitter": faces.JITTER,
+        "tilts": faces.TILTS,
+        "upright_weight": faces.UPRIGHT_WEIGHT,
+        "largest_rest": faces.LARGEST_REST,
         "mirrored": faces.MIRRORED,
     }
 

@@ -23,24 +23,29 @@ FOLDER = pathlib.Path(__file__).parents[1] / "weights" / "faces"
 
 DETECTION_SIZE = 480  # Longer side of the small copy that is searched.
 CELL, STRIDE = 12, 2  # The proposal network's window and step in pixels.
-# Longer sides of the pyramid's levels: a face that fills the window in the first one is
-# 5% of the photo.
+# Longer sides of the pyramid's levels: the window is 5% of the photo in the first one.
 PYRAMID = 0.709
 SIDES = tuple(math.ceil(240 * PYRAMID**level) for level in range(9))
-# The first levels find faces below 10% of the photo and take three quarters of the
+# The first levels have windows below 10% of the photo and take three quarters of the
 # pyramid's time. They are searched only where no face is this large, as a fraction of
 # the photo's longer side: what they would find beside it is less than a third as large.
 FINE_LEVELS, LARGE_FACE = 2, 0.25
 THRESHOLDS = (0.6, 0.6, 0.8)  # Of the three networks, on their own probabilities.
-MAX_PROPOSALS = 400
+# Boxes that share more than this go: of their union within a level, between levels and
+# after the second network; of the smaller one after the third.
+OVERLAPS = (0.5, 0.7, 0.7, 0.5)
+MAX_PROPOSALS = 400  # Of the coarse levels, and again of the fine ones.
 NORMALISED = ((np.arange(256) - 127.5) / 128).astype(np.float32)  # By pixel value.
 # Shifts (in boxes) and scales of the box at which landmarks are read and averaged, each
 # also mirrored: the average moves less between two copies of a photo than one reading.
 JITTER = ((0, 0, 1.0), (0.04, 0.02, 0.96), (-0.04, 0.02, 1.04), (0, -0.04, 1.1))
-# Readings move as a face tilts, by a canvas pixel at 10 degrees. A face that tilts more
-# than the first of these angles in degrees is turned upright before landmarks are read,
-# and wholly from the second on. Faces below are read where tags were always anchored.
-TILTS = (5.0, 9.0)
+# Readings drift as a face tilts, by more than a canvas pixel at 10 degrees. Between
+# these angles in degrees a second reading, of the face turned upright, gains weight, up
+# to half. It is no more than half so that tags which were anchored to the first reading
+# alone stay where they are looked for.
+TILTS, UPRIGHT_WEIGHT = (5.0, 9.0), 0.5
+# An upright reading that still tilts by more degrees is of something else: left out.
+LARGEST_REST = 15.0
 MIRRORED = [1, 0, 2, 4, 3]  # Landmarks in the order in which a mirror shows them.
 
 
@@ -62,8 +67,8 @@ class Face:
 def detect_faces(photo: np.ndarray) -> list[Face]:
     """Finds the faces of a photo. Safe to call from many threads.
 
-    Faces of 5% of the photo's longer side and more are found; where one face is larger
-    than 25%, those of 10% and more.
+    Windows from 5% of the photo's longer side on are searched, where one face is larger
+    than 25% from 10% on. A box may be a third smaller than the window it was found in.
 
     Args:
         photo: uint8 [H, W, 3] RGB, upright.
@@ -107,8 +112,9 @@ def run_cascade(
         size = max(1, round(width * ratio)), max(1, round(height * ratio))
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     image = cv2.LUT(photo, NORMALISED)
-    boxes, scores, tilts = _find_boxes(networks, image, large_face)
-    landmarks = _read_landmarks(networks, image, _square(boxes), _upright(tilts))
+    boxes, scores = _find_boxes(networks, image, large_face)
+    # A second look, from boxes that no longer depend on the pyramid's steps.
+    landmarks = _read_landmarks(networks, image, _square(boxes))
     ratio = np.array([width, height]) / photo.shape[1::-1]
     faces = [
         Face(
@@ -129,7 +135,7 @@ class Networks:
     """
 
     def __init__(self, folder: pathlib.Path = FOLDER):
-        self._propose = _load(folder / "pnet.tflite")
+        self._propose = load_interpreter(model_path=str(folder / "pnet.tflite"))
         self._levels = {
             side: self._propose.get_signature_runner(f"propose_{side}")
             for side in SIDES
@@ -172,7 +178,7 @@ class _Single:
     """A network that takes one patch a call: larger batches are no faster a patch."""
 
     def __init__(self, path: pathlib.Path, signature: str):
-        self._interpreter = _load(path)
+        self._interpreter = load_interpreter(model_path=str(path))
         self._interpreter.allocate_tensors()
         runner = self._interpreter.get_signature_runner(signature)
         (self._input,) = (x["index"] for x in runner.get_input_details().values())
@@ -191,12 +197,13 @@ class _Single:
         return results
 
 
-def _load(path: pathlib.Path):
+def load_interpreter(**model):
+    """Loads a TFLite file for one thread: `model_path` or `model_content`."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         from tensorflow.lite import Interpreter
-    return Interpreter(model_path=str(path), num_threads=1)
+    return Interpreter(**model, num_threads=1)
 
 
 _idle: list[Networks] = []
@@ -230,8 +237,10 @@ def _suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarr
     return np.array(kept, int).reshape(-1)
 
 
-def _suppress_inner(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The same for boxes of which half of the smaller one lies in a better one."""
+def _suppress_inner(
+    boxes: np.ndarray, scores: np.ndarray, overlap: float
+) -> np.ndarray:
+    """The same with the share of the smaller box, so that a box in a box goes."""
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     order, kept = np.argsort(-scores, kind="stable"), []
     while len(order):
@@ -240,7 +249,7 @@ def _suppress_inner(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         low = np.maximum(boxes[best, :2], boxes[order, :2])
         high = np.minimum(boxes[best, 2:], boxes[order, 2:])
         common = np.prod(np.maximum(high - low, 0), axis=1)
-        order = order[common <= 0.5 * np.minimum(area[best], area[order])]
+        order = order[common <= overlap * np.minimum(area[best], area[order])]
     return np.array(kept, int)
 
 
@@ -303,69 +312,78 @@ def _propose(
             found = np.concatenate([corner, corner + CELL], 1)
             found = found + offsets[row, column] * CELL
             score = probability[row, column]
-            kept = _suppress(found, score, 0.5)
+            kept = _suppress(found, score, OVERLAPS[0])
             ratio = np.array([width / size[0], height / size[1]] * 2)
             boxes.append(found[kept] * ratio)
             scores.append(score[kept])
     boxes, scores = np.concatenate(boxes), np.concatenate(scores)
-    kept = _suppress(boxes, scores, 0.7)[:MAX_PROPOSALS]
+    kept = _suppress(boxes, scores, OVERLAPS[1])[:MAX_PROPOSALS]
     return boxes[kept], scores[kept]
 
 
 def _confirm(
     networks: Networks, image: np.ndarray, boxes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Puts proposals before the second and the third network.
-
-    Returns:
-        Boxes [N, 4], scores [N] and tilts [N] of the faces, clockwise in radians.
-    """
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts proposals before the second and the third network."""
     boxes = _square(boxes)
     offsets, probability = networks.refine(_patches(image, boxes, 24))
-    kept = probability > THRESHOLDS[1]
-    boxes = _refined(boxes, offsets)[kept]
-    boxes = _square(boxes[_suppress(boxes, probability[kept], 0.7)])
-    offsets, probability, landmarks = networks.locate(_patches(image, boxes, 48))
-    kept = probability > THRESHOLDS[2]
-    left_eye, right_eye, _, left_mouth, right_mouth = landmarks[kept].swapaxes(0, 1)
-    across = (right_eye - left_eye + right_mouth - left_mouth).astype(np.float64)
-    tilts = np.arctan2(across[:, 1], across[:, 0])
-    return _refined(boxes, offsets)[kept], probability[kept], tilts
+    boxes, scores = _keep(boxes, offsets, probability, THRESHOLDS[1])
+    boxes = _square(boxes[_suppress(boxes, scores, OVERLAPS[2])])
+    offsets, probability, _ = networks.locate(_patches(image, boxes, 48))
+    return _keep(boxes, offsets, probability, THRESHOLDS[2])
 
 
-def _refined(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    return boxes + offsets * (boxes[:, 2:3] - boxes[:, :1])
+def _keep(
+    boxes: np.ndarray, offsets: np.ndarray, probability: np.ndarray, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    kept = probability > threshold
+    side = boxes[:, 2:3] - boxes[:, :1]
+    return (boxes + offsets * side)[kept], probability[kept]
 
 
 def _find_boxes(
     networks: Networks, image: np.ndarray, large_face: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes [N, 4] (left, top, right, bottom), scores [N] and tilts [N] of faces."""
-    found = np.zeros([0, 4]), np.zeros([0]), np.zeros([0])
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (left, top, right, bottom) [N, 4] of the faces and their scores [N]."""
+    boxes, scores = np.zeros([0, 4]), np.zeros([0])
     for levels in (range(FINE_LEVELS, len(SIDES)), range(FINE_LEVELS)):
         proposals, _ = _propose(networks, image, levels)
-        new = _confirm(networks, image, proposals)
-        found = tuple(np.concatenate(pair) for pair in zip(found, new, strict=True))
-        sides = found[0][:, 2:] - found[0][:, :2]
-        if np.any(sides > large_face * max(image.shape[:2])):
+        new_boxes, new_scores = _confirm(networks, image, proposals)
+        boxes = np.concatenate([boxes, new_boxes])
+        scores = np.concatenate([scores, new_scores])
+        if np.any(boxes[:, 2:] - boxes[:, :2] > large_face * max(image.shape[:2])):
             break
-    kept = _suppress_inner(*found[:2])
-    return tuple(values[kept] for values in found)
-
-
-def _upright(tilts: np.ndarray) -> np.ndarray:
-    """By how much faces are turned before landmarks are read, see `TILTS`."""
-    low, high = np.radians(TILTS)
-    return tilts * np.clip((np.abs(tilts) - low) / (high - low), 0, 1)
+    kept = _suppress_inner(boxes, scores, OVERLAPS[3])
+    return boxes[kept], scores[kept]
 
 
 def _read_landmarks(
+    networks: Networks, image: np.ndarray, boxes: np.ndarray
+) -> np.ndarray:
+    """Landmarks [N, 5, 2] of square boxes, see `JITTER` and `TILTS`."""
+    landmarks = _read_turned(networks, image, boxes, np.zeros(len(boxes)))
+    tilts = _tilts(landmarks)
+    low, high = np.radians(TILTS)
+    weights = UPRIGHT_WEIGHT * np.clip((np.abs(tilts) - low) / (high - low), 0, 1)
+    (tilted,) = np.nonzero(weights)
+    upright = _read_turned(networks, image, boxes[tilted], tilts[tilted])
+    rest = np.abs(_tilts(upright) - tilts[tilted])
+    weights = np.where(rest < np.radians(LARGEST_REST), weights[tilted], 0)
+    landmarks[tilted] += weights[:, None, None] * (upright - landmarks[tilted])
+    return landmarks
+
+
+def _tilts(landmarks: np.ndarray) -> np.ndarray:
+    """Angles [N] by which faces are turned clockwise, in radians."""
+    left_eye, right_eye, _, left_mouth, right_mouth = landmarks.swapaxes(0, 1)
+    across = right_eye - left_eye + right_mouth - left_mouth
+    return np.arctan2(across[:, 1], across[:, 0])
+
+
+def _read_turned(
     networks: Networks, image: np.ndarray, boxes: np.ndarray, turns: np.ndarray
 ) -> np.ndarray:
-    """Landmarks [N, 5, 2] of square boxes: the mean over `JITTER` and a mirror.
-
-    It is a second look, from boxes that no longer depend on the pyramid's steps.
-    """
+    """Landmarks [N, 5, 2], read in boxes that are turned clockwise by `turns` [N]."""
     side = boxes[:, 2:3] - boxes[:, :1]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     cosine, sine = np.cos(turns), np.sin(turns)
