@@ -93,7 +93,10 @@ def detect_faces(photo: np.ndarray) -> list[Face]:
 
 
 def run_cascade(
-    networks: Networks, photo: np.ndarray, large_face: float = LARGE_FACE
+    networks: Networks,
+    photo: np.ndarray,
+    large_face: float = LARGE_FACE,
+    upright_weight: float = UPRIGHT_WEIGHT,
 ) -> list[Face]:
     """Does what `detect_faces` does, with networks of the caller's.
 
@@ -102,6 +105,7 @@ def run_cascade(
         photo: uint8 [H, W, 3] RGB, upright.
         large_face: the finest levels are left out where a face is larger than this
             fraction of the photo's longer side; infinity searches them always.
+        upright_weight: of the second reading of a tilted face; 0 leaves it out.
 
     Returns:
         The faces, largest first.
@@ -114,7 +118,7 @@ def run_cascade(
     image = cv2.LUT(photo, NORMALISED)
     boxes, scores = _find_boxes(networks, image, large_face)
     # A second look, from boxes that no longer depend on the pyramid's steps.
-    landmarks = _read_landmarks(networks, image, _square(boxes))
+    landmarks = _read_landmarks(networks, image, _square(boxes), upright_weight)
     ratio = np.array([width, height]) / photo.shape[1::-1]
     faces = [
         Face(
@@ -358,13 +362,13 @@ def _find_boxes(
 
 
 def _read_landmarks(
-    networks: Networks, image: np.ndarray, boxes: np.ndarray
+    networks: Networks, image: np.ndarray, boxes: np.ndarray, upright_weight: float
 ) -> np.ndarray:
     """Landmarks [N, 5, 2] of square boxes, see `JITTER` and `TILTS`."""
     landmarks = _read_turned(networks, image, boxes, np.zeros(len(boxes)))
     tilts = _tilts(landmarks)
     low, high = np.radians(TILTS)
-    weights = UPRIGHT_WEIGHT * np.clip((np.abs(tilts) - low) / (high - low), 0, 1)
+    weights = upright_weight * np.clip((np.abs(tilts) - low) / (high - low), 0, 1)
     (tilted,) = np.nonzero(weights)
     upright = _read_turned(networks, image, boxes[tilted], tilts[tilted])
     rest = np.abs(_tilts(upright) - tilts[tilted])
