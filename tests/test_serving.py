@@ -17,6 +17,7 @@ import spread_spectrum
 from export.saved_model import export_saved_model
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 pytest.importorskip("starlette", reason="pip install -r requirements-serving.txt")
@@ -27,8 +28,9 @@ PATH = "/v1/models/faketagger"
 
 @pytest.fixture(scope="module")
 def tagger():
-    encoder, decoder = spread_spectrum.build()
-    return Tagger(spread_spectrum.CONFIG, encoder, decoder, detect=lambda photo: [])
+    config = spread_spectrum.CONFIG
+    networks = keras_networks(config, *spread_spectrum.build())
+    return Tagger(config, networks, detect=lambda photo: [])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def python_logits(tagger, data: bytes) -> np.ndarray:
     photo = decode_photo(data)
     square = canvas_square(photo.shape[1], photo.shape[0])
     canvas = crop_canvas(photo, square, tagger.config.image_size)
-    return tagger._decode(canvas[None] / np.float32(255)).numpy()[0]
+    return tagger.networks.decode(canvas[None] / np.float32(255))[0]
 
 
 def test_reads_what_the_library_reads(server, tagger, photos):
@@ -137,7 +139,7 @@ def test_columns_and_canvases(server, tagger):
     body = {"signature_name": "read_canvas_uint8", "inputs": canvases.tolist()}
     status, answer = call(server, "POST", f"{PATH}:predict", body)
     assert status == 200
-    expected = tagger._decode((canvases / 255).astype(np.float32)).numpy()
+    expected = tagger.networks.decode((canvases / 255).astype(np.float32))
     np.testing.assert_allclose(answer["outputs"]["logits"], expected, atol=1e-4)
 
 

@@ -73,7 +73,7 @@ def test_pixels_outside_the_canvas_keep_their_value(tagger, astronaut, tagged):
 
 def test_strength_in_the_canvas_is_as_asked_for(tagger, astronaut):
     (canvas,) = tagger.find_canvases(astronaut)
-    tagged = tagger.embed(astronaut, PAYLOAD, psnr=36.0, canvases=[canvas])
+    tagged = tagger.embed(astronaut, PAYLOAD, strength=36.0, canvases=[canvas])
     error = np.square(tagged.astype(float) - astronaut).sum()
     pixels = canvas.side(128) ** 2 * 3
     # Resampling smooths the residual a little, and its border fades.
@@ -146,7 +146,7 @@ def test_smallest_photo_and_large_photo(tagger):
 def test_strips_do_not_show(tagger, astronaut, monkeypatch):
     canvases = tagger.find_canvases(astronaut)
     whole = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
-    monkeypatch.setattr("faketagger_tf.tagging.tagger.STRIP", 17)
+    monkeypatch.setattr("faketagger_tf.tagging.paste.STRIP", 17)
     strips = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
     assert np.abs(whole.astype(int) - strips).max() <= 1
     assert (whole != strips).mean() < 0.01
@@ -161,13 +161,13 @@ def test_another_key_reads_nothing(astronaut):
     assert payloads(correlation_tagger.build(), tagged) == []
 
 
-def test_moves_are_about_the_middle_of_the_canvas(tagger):
+def test_moves_are_about_the_middle_of_the_canvas():
     canvas = Canvas(np.array([[1.0, 0, 0], [0, 1, 0]]))
-    moved = tagger._move(canvas, 0.0, 0.0, 2.0, 90.0)
+    moved = canvas.move(128, 0.0, 0.0, 2.0, 90.0)
     corners = moved.corners(128)
     np.testing.assert_allclose(corners.mean(0), [64, 64], atol=1e-9)
     np.testing.assert_allclose(moved.side(128), 256)
-    shifted = tagger._move(canvas, 0.25, 0.0, 1.0, 0.0)
+    shifted = canvas.move(128, 0.25, 0.0, 1.0, 0.0)
     np.testing.assert_allclose(shifted.corners(128).mean(0), [96, 64])
 
 
@@ -191,7 +191,7 @@ def test_refuses_bad_arguments(tagger, astronaut):
     with pytest.raises(ValueError, match="payload"):
         tagger.embed(astronaut, 1 << 32)
     with pytest.raises(ValueError, match="psnr"):
-        tagger.embed(astronaut, 1, psnr=5)
+        tagger.embed(astronaut, 1, strength=5)
     with pytest.raises(ValueError, match="fpr"):
         tagger.read(astronaut, fpr=0)
     with pytest.raises(ValueError, match="no tagger"):
