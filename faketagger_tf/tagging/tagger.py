@@ -162,7 +162,9 @@ class Tagger:
             )
         config, folder = load_config(name), tagger_folder(name)
         lite = has_lite(folder)
-        if not lite and (runtime == "litert" or (runtime is None and not has_tensorflow())):
+        if not lite and (
+            runtime == "litert" or (runtime is None and not has_tensorflow())
+        ):
             raise ValueError(
                 f"The tagger {os.fspath(name)!r} has no encoder.tflite and "
                 "decoder.tflite. Accepted: a folder published by export.preset; or "
