@@ -3,13 +3,12 @@
 import json
 import math
 import os
-import subprocess
-import sys
 
 import correlation_tagger
 import numpy as np
 import pytest
 import skimage.data
+import without
 
 from export import tflite
 from faketagger_tf import lite
@@ -27,15 +26,6 @@ CONFIG = TaggerConfig(
     encoder_width=8,
     decoder_width=16,
 )
-# Makes `import` of the named packages fail, as where they are not installed.
-BLOCKER = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Blocker())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +38,6 @@ def decoder_file(decoder, tmp_path_factory):
     path = tmp_path_factory.mktemp("lite") / "decoder.tflite"
     tflite.write_model(str(path), tflite.convert_decoder(CONFIG, decoder))
     return path
-
-
-def run_without(blocked, program, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", BLOCKER.format(blocked=blocked) + program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 def test_reads_a_photo_from_disk(decoder, decoder_file, tmp_path):
@@ -76,7 +57,7 @@ def test_a_canvas_is_read_without_tensorflow(decoder_file, tmp_path):
     write_image(path, photo)
     expected = lite.read_files(str(decoder_file), [str(path)])[str(path)]
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
-    run = run_without(
+    run = without.run(
         ("tensorflow", "keras", "h5py", "absl"),
         program,
         *(str(decoder_file), str(path), "--canvas"),
@@ -95,7 +76,7 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
         "read = lite.read_canvases(sys.argv[1], np.load(sys.argv[2]));"
         "print(read.code_bits.tolist())"
     )
-    run = run_without(
+    run = without.run(
         ("tensorflow", "keras", "h5py", "absl", "cv2"),
         program,
         str(decoder_file),
@@ -110,7 +91,7 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
 def test_missing_opencv_is_named(decoder_file):
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
     for mode in ([], ["--canvas"]):
-        run = run_without(
+        run = without.run(
             ("cv2", "tensorflow"), program, str(decoder_file), "photo.jpg", *mode
         )
         assert run.returncode == 2

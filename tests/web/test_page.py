@@ -92,7 +92,9 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     encoder, decoder = spread_spectrum.build()
     config = spread_spectrum.CONFIG
-    tagger = Tagger(config, keras_networks(config, encoder, decoder), detect=lambda photo: [])
+    tagger = Tagger(
+        config, keras_networks(config, encoder, decoder), detect=lambda photo: []
+    )
     tflite.write_model(
         str(folder / "decoder.tflite"), tflite.convert_decoder(config, decoder)
     )
