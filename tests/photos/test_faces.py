@@ -4,7 +4,7 @@ import pytest
 import skimage.data
 
 from faketagger_tf.photos import similarity_from_landmarks
-from faketagger_tf.photos.faces import _suppress, detect_faces
+from faketagger_tf.photos.faces import _suppress, _suppress_inner, detect_faces
 
 # skimage's astronaut, as MediaPipe's detector and the mtcnn package's own cascade
 # place them, to about five pixels.
@@ -71,7 +71,7 @@ def test_suppression_keeps_the_best_of_overlapping_boxes():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [2, 2, 6, 6.0]])
     scores = np.array([0.8, 0.9, 0.7, 0.6])
     assert _suppress(boxes, scores, 0.5).tolist() == [1, 2, 3]
-    assert _suppress(boxes, scores, 0.5, least=True).tolist() == [1, 2]
+    assert _suppress_inner(boxes, scores).tolist() == [1, 2]
 
 
 def test_refuses_other_arrays():
