@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import correlation_tagger
@@ -8,6 +9,7 @@ import skimage.data
 
 from faketagger_tf.photos import decode_photo, encode_image
 from faketagger_tf.photos.faces import Face
+from faketagger_tf.tagging import compare
 from faketagger_tf.tagging.tagger import Canvas, Tagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -106,6 +108,63 @@ def test_search_finds_a_canvas_whose_landmarks_have_moved(tagger, astronaut):
     here = off._read_at(tagged, off.find_canvases(tagged), 1e-6)[0]
     assert not here.found
     assert payloads(off, tagged) == [PAYLOAD]
+
+
+def mirror(photo):
+    return np.ascontiguousarray(photo[:, ::-1])
+
+
+def test_a_mirrored_suspect_is_read(tagger, tagged):
+    (straight,) = tagger.read(tagged)
+    (mirrored,) = tagger.read(jpeg(mirror(tagged), 90))
+    assert mirrored.payload == PAYLOAD
+    assert (straight.mirrored, mirrored.mirrored) == (False, True)
+    # Where it lies in the photo as given: the same canvas, seen from the other side.
+    # Landmarks of the two copies differ by a pixel or so.
+    expected = straight.corners[[1, 0, 3, 2]] * (-1, 1) + (512, 0)
+    np.testing.assert_allclose(mirrored.corners, expected, atol=4)
+    left, _, width, _ = straight.box
+    assert mirrored.box[0] == pytest.approx(512 - left - width, abs=4)
+    # What the decoder was shown there is the canvas that was tagged.
+    shown = tagger.canvas_image(mirror(tagged), mirrored.canvas).astype(int)
+    original = tagger.canvas_image(tagged, straight.canvas)
+    assert (
+        np.abs(shown - original).mean() < np.abs(shown - original[:, ::-1]).mean() / 4
+    )
+
+
+def test_a_mirrored_photo_without_a_face_is_read(tagger):
+    tagged = tagger.embed(skimage.data.coffee(), 7)
+    (reading,) = tagger.read(mirror(tagged))
+    assert (reading.payload, reading.mirrored) == (7, True)
+    assert reading.box == (100.0, 0.0, 400.0, 400.0)
+
+
+def test_a_mirrored_tag_on_the_middle_is_found_beside_a_face(tagger, astronaut):
+    middle = [tagger.centred_canvas(astronaut)]
+    tagged = tagger.embed(astronaut, 5, canvases=middle)
+    (reading,) = tagger.read(mirror(tagged))
+    assert (reading.payload, reading.mirrored) == (5, True)
+
+
+def test_a_mirrored_suspect_is_compared(tagger, tagged):
+    (face,) = compare.verify(tagger, tagged, mirror(tagged))
+    assert face.intact and face.suspect.mirrored
+    assert face.changed_face < 0.01 and face.changed_around < 0.01
+
+
+def test_canvases_that_are_black_outside(astronaut):
+    config = dataclasses.replace(correlation_tagger.CONFIG, outside="black")
+    tagger = correlation_tagger.build(config)
+    close = np.ascontiguousarray(astronaut[40:160, 160:290])
+    (canvas,) = tagger.find_canvases(close)
+    assert canvas.face and canvas.corners(128).min() < -10
+    image = tagger.canvas_image(close, canvas)
+    assert not image[0].any() and image[64].any()
+    repeated = correlation_tagger.build().canvas_image(close, canvas)
+    assert repeated[0].any()
+    np.testing.assert_array_equal(image[40:88, 40:88], repeated[40:88, 40:88])
+    assert payloads(tagger, tagger.embed(close, PAYLOAD)) == [PAYLOAD]
 
 
 def test_without_a_face_the_middle_is_tagged(tagger):
