@@ -9,8 +9,8 @@ Signature `decode`: `image` float32 `[N, S, S, 3]` in [0, 1] -> `logits` float32
 `message` float32 `[N, L]` of 0 and 1 and, unless its strength is learned, the strength
 float32 `[N, 1]` in dB (`psnr` or `visibility`; with the latter also `near`, see
 `tagging.networks`) -> `residual` float32 `[N, S, S, 3]`, to be enlarged to the photo's
-size and added to it. N is 1, or free with `--batch=0`; LiteRT.js needs a fixed one. Inputs
-and outputs are float32 in every precision. Built-in operations only.
+size and added to it. N is 1, or free with `--batch=0`; LiteRT.js needs a fixed one.
+Inputs and outputs are float32 in every precision. Built-in operations only.
 
 What a reader must know stands in the file, as metadata named `faketagger` (JSON), and
 beside it with the file's SHA-256, under the suffix `.json`.

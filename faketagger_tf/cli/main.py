@@ -561,11 +561,13 @@ def _tag_and_check(
     A strength that the user has set is kept. The square helps where a face is found
     before tagging but not after it.
     """
+    from faketagger_tf.presets import has_tensorflow
     from faketagger_tf.tagging.refine import STEPS
 
     own = tagger.check_strength(psnr)
     free = psnr is None and tagger.config.strength == "scheduled"
-    patient = max(refine, STEPS)
+    # Refining needs TensorFlow; without it a stronger tag has to do.
+    patient = max(refine, STEPS) if has_tensorflow() else refine
     tries = [(psnr, refine)]
     if refine < patient:
         tries.append((psnr, patient))
