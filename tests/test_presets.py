@@ -78,7 +78,7 @@ def test_missing_weights_are_named(tagger):
 def test_config_that_does_not_match_its_weights_is_named(tagger):
     folder, _ = tagger
     fields = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**fields, "message_bits": 16}))
+    (folder / "config.json").write_text(json.dumps({**fields, "decoder_width": 16}))
     with pytest.raises(ValueError, match="do not fit the configuration"):
         load_tagger(folder)
 
