@@ -26,8 +26,8 @@ import numpy as np
 import skimage.data
 from absl import flags
 
-from faketagger_tf.cli import main as cli
 from faketagger_tf import metrics
+from faketagger_tf.cli import main as cli
 from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.photos import write_image
