@@ -25,6 +25,11 @@ DRAWN_COUNTS = {"train": 400, "validation": 60, "test": 100}
 MEMORY_LIMIT = 2 * 1024**3
 
 
+def is_tfrecord(data: str) -> bool:
+    """Whether `data` names TFRecord files rather than photos."""
+    return "*" in data or data.endswith(".tfrecord")
+
+
 def load_split(
     data: str,
     split: str,
@@ -107,7 +112,7 @@ def load_dataset(
         "seed": seed,
         "message_bits": message_bits,
     }
-    if "*" in data or data.endswith(".tfrecord"):
+    if is_tfrecord(data):
         source = functools.partial(
             pipeline.tfrecord_dataset, data, image_size, batch_size, **options
         )
