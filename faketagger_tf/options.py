@@ -72,7 +72,7 @@ def define_flags(
     """Defines a flag for every field of a dataclass instance, which has the defaults.
 
     Raises:
-        TypeError: a field is none of str, int, float, bool, tuple of str, dataclass.
+        TypeError: a field is none of str, int, float, bool, a tuple of them, dataclass.
     """
     define = {
         str: flags.DEFINE_string,
@@ -80,6 +80,8 @@ def define_flags(
         float: flags.DEFINE_float,
         bool: flags.DEFINE_bool,
         tuple[str, ...]: flags.DEFINE_multi_string,
+        tuple[int, ...]: flags.DEFINE_multi_integer,
+        tuple[float, ...]: flags.DEFINE_multi_float,
     }
     types = typing.get_type_hints(type(defaults))
     described = _described(type(defaults))

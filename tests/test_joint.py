@@ -68,18 +68,11 @@ def loss(trainable, others, key):
 step = jax.jit(jax.value_and_grad(loss, has_aux=True))
 trainable = [values(m.trainable_variables) for m in (encoder, decoder)]
 others = [values(m.non_trainable_variables) for m in (encoder, decoder)]
-losses_seen = []
-for number in range(int(sys.argv[2])):
-    key = np.array([0, number], np.uint32)
-    (_, (means, others)), gradients = step(trainable, others, key)
-    losses_seen.append(float(means["message_loss"]))
-    flat = jax.tree.leaves(gradients)
-    assert all(np.isfinite(g).all() for g in flat)
-    norm = np.sqrt(sum(float((g ** 2).sum()) for g in flat))
-    trainable = jax.tree.map(lambda v, g: v - 0.5 * g / norm, trainable, gradients)
+(_, (means, others)), gradients = step(trainable, others, np.array([0, 1], np.uint32))
+flat = jax.tree.leaves(gradients)
+assert all(np.isfinite(g).all() for g in flat)
 moving = sum(float((g ** 2).sum()) > 0 for g in flat) / len(flat)
-print(json.dumps({"terms": {k: float(v) for k, v in means.items()},
-                  "losses": losses_seen, "moving": moving}))
+print(json.dumps({"terms": {k: float(v) for k, v in means.items()}, "moving": moving}))
 """
 
 
@@ -91,9 +84,9 @@ def jax_python():
     pytest.skip("JAX is not installed: `make test-jax` makes .venv-jax and runs this.")
 
 
-def run_on_jax(chains, steps):
+def run_on_jax(chains):
     result = subprocess.run(
-        [jax_python(), "-c", STEP, json.dumps(chains), str(steps)],
+        [jax_python(), "-c", STEP, json.dumps(chains)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
         capture_output=True,
@@ -116,7 +109,7 @@ def test_a_training_step_runs_on_jax():
         "facepaste(large)|facewarp(0.03)",
         "autoencode(A>B)|faceblur(1)|facedown(12)|facecrop(0.6)",
     ]
-    found = run_on_jax(chains, 1)
+    found = run_on_jax(chains)
     assert set(found["terms"]) == {
         "message_loss",
         "image_mse",
@@ -128,11 +121,6 @@ def test_a_training_step_runs_on_jax():
     # 20 dB is set exactly: float32 alone stands between the two.
     assert found["terms"]["image_mse"] == pytest.approx(0.01, rel=1e-3)
     assert found["moving"] > 0.9, "gradients reach the encoder through every chain"
-
-
-def test_training_on_jax_lowers_the_loss():
-    losses_seen = run_on_jax(["identity", "jpeg(75)"], 12)["losses"]
-    assert min(losses_seen[-3:]) < losses_seen[0]
 
 
 @pytest.fixture(scope="module")

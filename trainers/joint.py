@@ -393,7 +393,8 @@ class JointTrainer:
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes configuration and weights (their moving average, if there is one)."""
-        with self.published():
+        averaged = self.joint_options.ema > 0
+        with self.published() if averaged else contextlib.nullcontext():
             save_tagger(folder, self.config, self.encoder, self.decoder)
 
 

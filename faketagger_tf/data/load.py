@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from faketagger_tf.data import pipeline
+from faketagger_tf.data.landmarks import find_landmarks
 from faketagger_tf.data.photos import (
     SPLITS,
     find_photos,
@@ -69,6 +70,7 @@ def load_split(
     photos = find_photos(data, split)
     if groups:
         photos = group_people(photos, groups, people_per_group or None, group_seed)
+    photos = find_landmarks(photos)
     canvases, kept, _ = load_canvases(photos, image_size, canvas_scale, margin)
     return canvases, [photo.identity for photo in kept]
 
@@ -122,7 +124,7 @@ def load_dataset(
         if photos and len(photos) * size * size * 3 > MEMORY_LIMIT:
             source = functools.partial(
                 pipeline.photo_dataset,
-                photos,
+                find_landmarks(photos),
                 image_size,
                 batch_size,
                 canvas_scale=canvas_scale,

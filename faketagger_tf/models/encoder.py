@@ -90,6 +90,7 @@ def encoder_inputs(config: TaggerConfig, cover, message, strength=None) -> dict:
         strength: in the unit of the configuration's kind (dB for "scheduled"), a
             number, a scalar or `[batch]`; None takes the configuration's.
     """
+    cover, message = ops.convert_to_tensor(cover), ops.convert_to_tensor(message)
     inputs = {"cover": cover, "message": message}
     if name := STRENGTH_INPUTS.get(config.strength):
         value = getattr(config, name) if strength is None else strength
