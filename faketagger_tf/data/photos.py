@@ -86,6 +86,13 @@ class PhotoSet:
             return self
         return PhotoSet(tuple(p for p in self.photos if p.split == split))
 
+    def spread(self, limit: int) -> PhotoSet:
+        """Returns `limit` photos, evenly from first to last; all of them for 0."""
+        count = min(limit, len(self)) or len(self)
+        return PhotoSet(
+            tuple(self.photos[i * len(self) // count] for i in range(count))
+        )
+
     def of_identity(self, identity: str) -> PhotoSet:
         """Returns the photos of one identity."""
         return PhotoSet(tuple(p for p in self.photos if p.identity == identity))

@@ -117,7 +117,7 @@ def main(argv: list[str]) -> int:
     del argv
     options = from_flags(VisibilityOptions())
     tagger = Tagger.load(options.tagger)
-    photos = list(find_photos(options.data, options.split))[: options.limit or None]
+    photos = find_photos(options.data, options.split).spread(options.limit)
     rng = np.random.default_rng(options.seed)
     enlarged = f"canvas, enlarged {ENLARGED} times"
     rows = {"whole photo": [], enlarged: []}

@@ -300,10 +300,9 @@ def main(argv: list[str]) -> int:
     del argv
     options = from_flags(WholePhotosOptions())
     tagger = Tagger.load(options.tagger)
-    photos = list(find_photos(options.data, options.split))
     report = measure_photos(
         tagger,
-        photos[: options.limit or None],
+        find_photos(options.data, options.split).spread(options.limit),
         sides=options.canvas,
         strengths=[value or None for value in options.psnr],
         swap=load_faceswap(options.swap_model) if options.swap_model else None,
