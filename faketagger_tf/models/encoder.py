@@ -77,6 +77,29 @@ class TextureMask(layers.Layer):
         return {**super().get_config(), "amount": self.amount}
 
 
+# The encoder's input that holds the strength, by the kind of strength.
+STRENGTH_INPUTS = {"scheduled": "psnr"}
+
+
+def encoder_inputs(config: TaggerConfig, cover, message, strength=None) -> dict:
+    """Gathers what `build_encoder`'s model takes.
+
+    Args:
+        config: its kind of strength decides whether there is an input for it.
+        cover: `[batch, S, S, 3]` float32 in [0, 1].
+        message: `[batch, L]` of 0 and 1.
+        strength: in the unit of the configuration's kind (dB for "scheduled"), a
+            number, a scalar or `[batch]`; None takes the configuration's.
+    """
+    cover, message = ops.convert_to_tensor(cover), ops.convert_to_tensor(message)
+    inputs = {"cover": cover, "message": message}
+    if name := STRENGTH_INPUTS.get(config.strength):
+        value = getattr(config, name) if strength is None else strength
+        value = ops.reshape(ops.cast(value, "float32"), (-1, 1))
+        inputs[name] = ops.broadcast_to(value, (ops.shape(cover)[0], 1))
+    return inputs
+
+
 def build_encoder(
     config: TaggerConfig, name: str = "encoder", synchronized: bool = True
 ) -> keras.Model:
