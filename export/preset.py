@@ -29,6 +29,7 @@ from absl import flags
 
 from export.tflite import convert_decoder, convert_encoder, write_model
 from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.files import write_atomic
 from faketagger_tf.presets import (
     FACESWAP_CONFIG,
     PRESENCE,
@@ -40,7 +41,6 @@ from faketagger_tf.presets import (
     load_tagger,
     save_presence,
     save_tagger,
-    write_atomic,
 )
 from faketagger_tf.tagging.networks import DECODER, ENCODER
 

@@ -36,10 +36,11 @@ from tensorflow.lite.tools import flatbuffer_utils
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import ANCHOR, FORMAT, TaggerConfig
 from faketagger_tf.evaluation.canvases import tag_canvases
+from faketagger_tf.files import write_atomic
 from faketagger_tf.lite import METADATA
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.presence import Presence
-from faketagger_tf.presets import load_presence, load_tagger, write_atomic
+from faketagger_tf.presets import load_presence, load_tagger
 
 FLAGS = flags.FLAGS
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.files import write_atomic
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
@@ -20,7 +21,6 @@ from faketagger_tf.presets import (
     load_tagger,
     save_faceswap,
     save_tagger,
-    write_atomic,
 )
 
 CONFIG = TaggerConfig(

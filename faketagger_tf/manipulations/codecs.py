@@ -8,6 +8,7 @@ is left out. Rounding passes gradients straight through (Bengio et al., 2013).
 from __future__ import annotations
 
 import cv2
+import keras
 import numpy as np
 from keras import ops
 
@@ -146,7 +147,7 @@ def jpeg_real(images, rng, context, quality):
 
 def webp(images, seed, context, quality):
     standin = differentiable_jpeg(images, webp_as_jpeg(quality))
-    if not context.real_codecs:
+    if not context.real_codecs or keras.backend.backend() != "tensorflow":
         return standin
     # JPEG loses other things than WebP at the same PSNR, but its gradient will do.
     return on_host(webp_real, standin, images, quality)

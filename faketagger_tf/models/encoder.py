@@ -77,6 +77,40 @@ class TextureMask(layers.Layer):
         return {**super().get_config(), "amount": self.amount}
 
 
+# The encoder's input that holds the strength, by the kind of strength.
+STRENGTH_INPUTS = {"scheduled": "psnr", "visibility": "level"}
+
+
+def encoder_inputs(
+    config: TaggerConfig, cover, message, strength=None, scale=1.0
+) -> dict:
+    """Gathers what `build_encoder`'s model takes.
+
+    Args:
+        config: its kind of strength decides whether there is an input for it.
+        cover: `[batch, S, S, 3]` float32 in [0, 1].
+        message: `[batch, L]` of 0 and 1.
+        strength: in the unit of the configuration's kind (dB for "scheduled"), a
+            number, a scalar or `[batch]`; None takes the configuration's.
+        scale: photo pixels per canvas pixel, a number, a scalar or `[batch]`; only the
+            kind "visibility" looks at it.
+    """
+    cover, message = ops.convert_to_tensor(cover), ops.convert_to_tensor(message)
+    inputs = {"cover": cover, "message": message}
+    if name := STRENGTH_INPUTS.get(config.strength):
+        value = getattr(config, name) if strength is None else strength
+        inputs[name] = _column(value, cover)
+    if config.strength == "visibility":
+        inputs["scale"] = _column(scale, cover)
+    return inputs
+
+
+def _column(value, cover):
+    """A number, a scalar or `[batch]` as float32 `[batch, 1]`."""
+    value = ops.reshape(ops.cast(value, "float32"), (-1, 1))
+    return ops.broadcast_to(value, (ops.shape(cover)[0], 1))
+
+
 def build_encoder(
     config: TaggerConfig, name: str = "encoder", synchronized: bool = True
 ) -> keras.Model:
