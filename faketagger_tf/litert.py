@@ -30,8 +30,10 @@ class LiteModel:
         ValueError: there is no such file, or no TFLite model with one signature in it.
 
     Example:
-        >>> model = LiteModel("decoder.tflite")
-        >>> logits = model({"image": canvases})["logits"]
+        >>> from faketagger_tf.presets import tagger_folder
+        >>> model = LiteModel(tagger_folder("portrait128") / "decoder.tflite")
+        >>> model({"image": np.zeros((3, 128, 128, 3), np.float32)})["logits"].shape
+        (3, 64)
     """
 
     def __init__(self, path: str | os.PathLike, threads: int = 1):

@@ -161,7 +161,11 @@ def visibility(residual, factors: list, near):
         about what a careful look finds on plain backgrounds.
 
     Example:
-        >>> seen = visibility(residual, masks(cover), nearness(np.ones([1, 1])))
+        >>> cover = np.full((1, 32, 32, 3), 0.5, np.float32)
+        >>> residual = 0.01 * np.random.default_rng(0).standard_normal(cover.shape)
+        >>> near = nearness(np.ones((1, 1), np.float32))
+        >>> visibility(residual.astype(np.float32), masks(cover), near).shape
+        TensorShape([1])
     """
     near = ops.reshape(near, (-1, 1, 1, 1))
     total = 0.0

@@ -78,9 +78,13 @@ def build_banded_encoder(
         per canvas pixel. Output: the residual `[batch, S, S, 3]`, float32.
 
     Example:
-        >>> encoder = build_banded_encoder(TaggerConfig(strength="visibility"))
-        >>> residual = encoder({"cover": cover, "message": bits, "level": level,
-        ...                     "scale": scale})
+        >>> config = TaggerConfig(image_size=64, strength="visibility")
+        >>> encoder = build_banded_encoder(config)
+        >>> one = keras.ops.ones((1, 1))
+        >>> inputs = {"cover": keras.ops.zeros((1, 64, 64, 3)), "level": 44 * one,
+        ...           "message": keras.ops.ones((1, 64)), "scale": one}
+        >>> tuple(encoder(inputs).shape)
+        (1, 64, 64, 3)
     """
     block = functools.partial(convolution_block, synchronized=synchronized)
     size, width, bits = config.image_size, config.encoder_width, config.message_bits

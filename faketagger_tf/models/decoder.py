@@ -37,7 +37,9 @@ def build_decoder(
         probabilities.
 
     Example:
-        >>> logits = build_decoder(TaggerConfig())(canvases)
+        >>> canvases = keras.ops.zeros((2, 128, 128, 3))
+        >>> tuple(build_decoder(TaggerConfig())(canvases).shape)
+        (2, 64)
     """
     block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.decoder_width

@@ -77,10 +77,6 @@ class TextureMask(layers.Layer):
         return {**super().get_config(), "amount": self.amount}
 
 
-# The encoder's input that holds the strength, by the kind of strength.
-STRENGTH_INPUTS = {"scheduled": "psnr", "visibility": "level"}
-
-
 def encoder_inputs(
     config: TaggerConfig, cover, message, strength=None, scale=1.0
 ) -> dict:
@@ -97,10 +93,10 @@ def encoder_inputs(
     """
     cover, message = ops.convert_to_tensor(cover), ops.convert_to_tensor(message)
     inputs = {"cover": cover, "message": message}
-    if name := STRENGTH_INPUTS.get(config.strength):
+    if name := config.strength_input:
         value = getattr(config, name) if strength is None else strength
         inputs[name] = _column(value, cover)
-    if config.strength == "visibility":
+    if "scale" in config.encoder_inputs:
         inputs["scale"] = _column(scale, cover)
     return inputs
 
@@ -129,9 +125,12 @@ def build_encoder(
         `models.banded_encoder.build_banded_encoder`'s.
 
     Example:
-        >>> encoder = build_encoder(TaggerConfig(image_size=64, message_bits=16,
-        ...                                      payload_bits=8, crc_bits=3))
-        >>> residual = encoder({"cover": cover, "message": bits, "psnr": psnr})
+        >>> config = TaggerConfig(image_size=64, message_bits=16, payload_bits=8)
+        >>> encoder = build_encoder(config)
+        >>> cover, message = keras.ops.zeros((1, 64, 64, 3)), keras.ops.ones((1, 16))
+        >>> residual = encoder(encoder_inputs(config, cover, message, strength=41))
+        >>> tuple(residual.shape)
+        (1, 64, 64, 3)
     """
     if config.strength == "visibility":
         return build_banded_encoder(config, name, synchronized)

@@ -31,8 +31,10 @@ def annotate(
         uint8 [H, W, 3].
 
     Example:
-        readings = tagger.examine(photo)
-        picture = annotate(photo, readings, tagger.config.payload_bits)
+        >>> readings = tagger.examine(photo)
+        >>> picture = annotate(photo, readings, tagger.config.payload_bits)
+        >>> picture.shape == photo.shape
+        True
     """
     picture = photo.copy()
     longer = max(photo.shape[:2])

@@ -64,11 +64,11 @@ def tag_until_it_reads(
             centred square.
 
     Example:
-        tagger = Tagger.load("portrait128")
-        result = tag_until_it_reads(tagger, photo, 0x1F2E3D4C)
-        publish(result.pixels)
-        for canvas in result.unread:
-            print("This face has no tag that reads:", canvas.face.box)
+        >>> result = tag_until_it_reads(tagger, photo, 0x1F2E3D4C)
+        >>> [hex(reading.payload) for reading in tagger.read(result.pixels)]
+        ['0x1f2e3d4c']
+        >>> result.unread
+        []
     """
     own = tagger.check_strength(psnr)
     if canvases is None:

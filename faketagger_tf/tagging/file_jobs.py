@@ -83,8 +83,9 @@ def tag_file(
         ValueError: the photo cannot be read, tagged or written.
 
     Example:
-        row = tag_file(Tagger.load("portrait128"), "photo.jpg", "tagged.jpg")
-        print(row["payload"], row["faces"])
+        >>> row = tag_file(tagger, "photo.jpg", "tagged.jpg", payload=0x1F2E3D4C)
+        >>> row["payload"], row["faces"]
+        ('0x1F2E3D4C', 1)
     """
     bits = tagger.config.payload_bits
     photo = read_photo_file(path)
@@ -147,8 +148,9 @@ def trace_file(
         ValueError: the photo cannot be read, or `fpr` is not between 0 and 1.
 
     Example:
-        for row in trace_file(Tagger.load("portrait128"), "suspect.jpg", fpr=1e-6):
-            print(row["found"], row["payload"], row["box"])
+        >>> (row,) = trace_file(tagger, "photo.jpg", fpr=1e-6)
+        >>> row["found"], row["payload"]
+        (False, None)
     """
     bits = tagger.config.payload_bits
     photo = read_photo_file(path).pixels
