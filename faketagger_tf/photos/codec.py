@@ -79,7 +79,7 @@ def decode_stored(data: bytes, name: str = "") -> np.ndarray:
     if not data:
         raise ValueError(f"{what} is empty. {_ACCEPTED}.")
     try:
-        size, complete = _inspect(data)
+        size, complete = inspect(data)
     except (struct.error, IndexError):
         raise ValueError(f"{what} is truncated within its header.") from None
     if size is None:
@@ -99,11 +99,15 @@ def decode_stored(data: bytes, name: str = "") -> np.ndarray:
     return image[..., :3] if data[:2] == b"BM" and image.ndim == 3 else image
 
 
+class TooLarge(ValueError):
+    """A picture has more pixels than this library takes."""
+
+
 def check_size(size: tuple[int, int], what: str) -> None:
     """Refuses a picture of too many pixels before it is decoded."""
     width, height = size
     if width * height > MAX_PIXELS:
-        raise ValueError(
+        raise TooLarge(
             f"{what} is too large. Received: {width}x{height} pixels. "
             f"Accepted: up to {MAX_PIXELS} pixels."
         )
@@ -237,7 +241,7 @@ def list_photos(
     return sorted(found)
 
 
-def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+def inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
     """Reads (width, height) and whether the data reach their end, without decoding."""
     if data[:3] == b"\xff\xd8\xff":
         return _inspect_jpeg(data)
