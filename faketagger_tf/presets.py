@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
-import tempfile
 
 import keras
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Swap
 from faketagger_tf.models import (
     FaceswapConfig,
@@ -36,49 +36,6 @@ def tagger_folder(name: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(name)
 
 
-def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file such that a killed run leaves the old one or the new one.
-
-    Raises:
-        ValueError: the folder cannot be created or written to.
-    """
-    path = pathlib.Path(path)
-    content = content.encode() if isinstance(content, str) else content
-
-    def write(temporary: str) -> None:
-        with open(temporary, "wb") as file:
-            file.write(content)
-
-    _replace(path, write)
-
-
-def _replace(path: pathlib.Path, write) -> None:
-    temporary = None
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ValueError(
-            f"Cannot write {str(path)!r}: {str(path.parent)!r} is no folder."
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Keras checks the suffix of a weights file, so the temporary name keeps it.
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=".partial-", suffix=path.name
-        )
-        os.close(handle)
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}."
-        ) from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-
-
 def save_tagger(
     folder: str | os.PathLike,
     config: TaggerConfig,
@@ -87,8 +44,8 @@ def save_tagger(
 ) -> None:
     """Writes `config.json`, `encoder.weights.h5` and `decoder.weights.h5`."""
     folder = pathlib.Path(folder)
-    _replace(folder / "encoder.weights.h5", encoder.save_weights)
-    _replace(folder / "decoder.weights.h5", decoder.save_weights)
+    write_atomic(folder / "encoder.weights.h5", encoder.save_weights)
+    write_atomic(folder / "decoder.weights.h5", decoder.save_weights)
     write_atomic(folder / CONFIG, config.to_json())
 
 
@@ -139,7 +96,7 @@ def save_faceswap(
 ) -> None:
     """Writes `faceswap.json` and `faceswap.weights.h5`."""
     folder = pathlib.Path(folder)
-    _replace(folder / "faceswap.weights.h5", model.save_weights)
+    write_atomic(folder / "faceswap.weights.h5", model.save_weights)
     write_atomic(folder / FACESWAP_CONFIG, config.to_json())
 
 

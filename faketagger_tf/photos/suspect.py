@@ -198,9 +198,7 @@ def _with_pillow(
 ) -> tuple[np.ndarray, int]:
     with open_image(data, kind) as image:
         codec.check_size(image.size, what)
-        if kind in ("GIF", "AVIF", "PNG", "WebP") and getattr(
-            image, "is_animated", False
-        ):
+        if kind in ("GIF", "AVIF") and getattr(image, "is_animated", False):
             notes.append("animated: the first frame was read")
         elif kind in ("TIFF", "HEIC") and getattr(image, "n_frames", 1) > 1:
             notes.append(f"the first of {image.n_frames} pictures was read")
