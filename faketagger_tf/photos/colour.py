@@ -185,7 +185,11 @@ def _fixed(*values: float) -> bytes:
 
 def _text(text: str) -> bytes:
     content = text.encode("utf-16-be")
-    return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(content), 28) + content
+    return (
+        b"mluc\0\0\0\0"
+        + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(content), 28)
+        + content
+    )
 
 
 SRGB_CURVE = (

@@ -276,7 +276,10 @@ def _jpeg_by_search(data: bytes) -> containers.Jpeg:
         if needed and length >= 4:
             segments.append((marker, data[found + 4 : found + 2 + length]))
             at = found + 2 + length
-        elif 0xE0 <= marker <= 0xFE and data[found + 2 + length : found + 3 + length] == b"\xff":
+        elif (
+            0xE0 <= marker <= 0xFE
+            and data[found + 2 + length : found + 3 + length] == b"\xff"
+        ):
             at = found + 2 + length
         else:
             at = found + 1
@@ -413,9 +416,7 @@ def _padded(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
     if min(height, width) >= MIN_SIDE:
         return pixels
     down, across = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
-    notes.append(
-        f"a border was added: {width}x{height} is less than {MIN_SIDE} pixels"
-    )
+    notes.append(f"a border was added: {width}x{height} is less than {MIN_SIDE} pixels")
     return cv2.copyMakeBorder(
         pixels,
         down // 2,

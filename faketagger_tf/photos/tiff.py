@@ -19,7 +19,7 @@ MAKER_NOTE = 0x927C
 _SIZES = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4), strict=True))
 _NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I"}
 # How a picture is stored; a picture that is stored anew brings its own.
-_STORAGE = {
+STORAGE = {
     *range(256, 260),
     *(262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291),
     *(292, 293, 317, 320, 322, 323, 324, 325, 332, 333, 334, 336, 338, 339),
@@ -143,7 +143,11 @@ def write_picture(
     erased = list(pictures(block, entries))
     for tag in (*values, LAYERS):
         entry = entries.get(tag)
-        if entry and entry.size > 4 and value(block, entry) != values.get(tag, (0,) * 3)[2]:
+        if (
+            entry
+            and entry.size > 4
+            and value(block, entry) != values.get(tag, (0,) * 3)[2]
+        ):
             erased.append((entry.start, entry.size))
     free = _merged(erased)
     for start, size in free:
@@ -195,7 +199,7 @@ def write_picture(
     kept = {
         tag: bytes(block[entry.place : entry.place + 12])
         for tag, entry in entries.items()
-        if tag not in _STORAGE and tag not in new and tag != LAYERS
+        if tag not in STORAGE and tag not in new and tag != LAYERS
     }
     for tag, content in values.items():
         if tag in kept and value(block, entries[tag]) == content[2]:
@@ -206,7 +210,9 @@ def write_picture(
     for tag, (kind, count, content) in new.items():
         if len(content) > 4:
             content = struct.pack(f"{order}I", _appended(out, content))
-        kept[tag] = struct.pack(f"{order}HHI", tag, kind, count) + content.ljust(4, b"\0")
+        kept[tag] = struct.pack(f"{order}HHI", tag, kind, count) + content.ljust(
+            4, b"\0"
+        )
     table = struct.pack(f"{order}H", len(kept))
     table += b"".join(kept[tag] for tag in sorted(kept))
     table += bytes(block[following : following + 4]) if pages else bytes(4)
