@@ -83,9 +83,6 @@ def decode_photo_file(data: bytes, name: str = "") -> PhotoFile:
         ) from None
 
 
-_DAMAGE = (OSError, SyntaxError, EOFError, IndexError, KeyError, struct.error)
-
-
 class _Refused(Exception):
     """A sentence about a photo that is not taken."""
 
@@ -99,6 +96,7 @@ def _split_channels(
         alpha = stored[..., 3]
         if (alpha == np.iinfo(alpha.dtype).max).all():
             alpha = None
+            notes.changed.append("an opaque alpha channel left out")
     if stored.dtype == np.uint16:
         wide = stored[..., :3] if stored.ndim == 3 else stored[..., None]
         fine = (wide.astype(np.int32) - 257 * pixels.astype(np.int32)).astype(np.int16)
@@ -124,7 +122,7 @@ def _upright(photo: PhotoFile, size: tuple[int, int], notes: _Notes) -> PhotoFil
     if small or smaller:
         notes.changed.append("thumbnail of XMP or Photoshop removed")
     if orientation != 1:
-        notes.changed.append(f"turned upright (orientation {orientation})")
+        notes.changed.append("turned upright")
 
     def turn(array: np.ndarray | None) -> np.ndarray | None:
         return None if array is None else metadata.upright(array, orientation)
@@ -311,8 +309,8 @@ def _read_png(
             parts.append(Part("", name, payload, _png_label(name, payload)))
         else:
             notes.lost.append(f"PNG chunk {name.decode('latin-1')}")
-    if kind == 3:
-        notes.changed.append("palette became RGB")
+    if kind in (3, 4):
+        notes.changed.append(f"{'palette' if kind == 3 else 'grey'} became RGB")
     rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
         pixels=rgb,
@@ -367,6 +365,10 @@ def _read_webp(
         for name, payload in chunks
         if name not in known
     )
+    # OpenCV returns a fourth channel in any case.
+    head = found.get(b"VP8X") or found.get(b"VP8L", bytes(5))[4:]
+    if not head[0] & 0x10:
+        pixels = pixels[..., :3]
     rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
         pixels=rgb,
@@ -429,14 +431,16 @@ def _read_tiff(
         )
     icc = tiff.value(data, entries.get(tiff.ICC))
     exif = b""
-    with open_image(data, "TIFF") as image:
+    orientation = tiff.orientation(data)
+    level = tiff.flat(data)
+    with open_image(level, "TIFF") as image:
         pages = getattr(image, "n_frames", 1)
-        dpi = image.info.get("dpi")
+        dpi = image.info.get("dpi") if 282 in entries else None
         try:
             if photometric == 5:
                 if bits != 8:
                     raise _Refused(f"{what} is CMYK of {bits} bits. Accepted: 8 bits.")
-                pixels, icc = _from_cmyk(data, "TIFF", icc, what, notes)
+                pixels, icc = _from_cmyk(level, "TIFF", icc, what, notes)
             elif bits > 8:
                 known = photometric == 2 and (
                     channels == 3 or (channels, extra) == (4, 2)
@@ -446,7 +450,7 @@ def _read_tiff(
                         f"{what} has 16 bits in an order that is not known. Accepted: "
                         "grey, RGB, or RGB with straight alpha."
                     )
-                pixels = codec.decode_array(data)
+                pixels = codec.decode_array(level)
                 if pixels is None or pixels.shape[:2] != size[::-1]:
                     raise OSError("its data are damaged")
             else:
@@ -459,6 +463,8 @@ def _read_tiff(
         for tag in (*tiff.STORAGE, tiff.XMP, tiff.PHOTOSHOP, tiff.ICC, tiff.IPTC, 330):
             tags.pop(tag, None)
         tags.pop(tiff.LAYERS, None)
+        if orientation:
+            tags[tiff.ORIENTATION] = orientation
         if len(tags):
             exif = containers.bare_exif(tags.tobytes())
     if pages > 1 or 330 in entries:

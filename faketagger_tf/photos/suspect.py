@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from faketagger_tf.photos import codec, containers
+from faketagger_tf.photos import codec, containers, tiff
 from faketagger_tf.photos.metadata import orientation_of, upright
 
 EXTENSIONS = (
@@ -189,7 +189,14 @@ def _decode(
         return (pixels[..., :3] if pixels.ndim == 3 else pixels), orientation
     if kind == "GIF":
         data = _mend_gif(data, what, notes)
-    pixels, found = _with_pillow(data, kind, what, notes)
+    elif kind == "TIFF" and exif:
+        data = tiff.flat(data)
+    try:
+        pixels, found = _with_pillow(data, kind, what, notes)
+    except UnidentifiedImageError:
+        if kind != "TIFF":
+            raise
+        pixels, found = _floating(data, what), 1
     return pixels, orientation if kind == "TIFF" else found
 
 
@@ -205,8 +212,8 @@ def _with_pillow(
         orientation = 1
         if kind in ("AVIF", "HEIC"):
             try:
-                block = containers.bare_exif(image.info.get("exif", b""))
-                orientation = orientation_of(block, image.info.get("xmp", b""))
+                block = containers.bare_exif(image.info.get("exif") or b"")
+                orientation = orientation_of(block, image.info.get("xmp") or b"")
             except ValueError:
                 notes.append("damaged EXIF: taken as upright")
         if kind == "TIFF" and _is_deep(image):
@@ -225,6 +232,17 @@ def _with_pillow(
             return _wide(np.asarray(image)), orientation
         # Transparency is left out as elsewhere, without blending.
         return np.asarray(image.convert("RGB")), orientation
+
+
+def _floating(data: bytes, what: str) -> np.ndarray:
+    """Decodes a TIFF that Pillow does not know: colours in floating point."""
+    entries, _ = tiff.first_directory(data)
+    sides = [tiff.numbers(data, entries.get(tag)) for tag in (256, 257)]
+    codec.check_size((sides[0][0], sides[1][0]), what)
+    pixels = codec.decode_array(data)
+    if pixels is None:
+        raise UnidentifiedImageError
+    return pixels if pixels.dtype == np.uint8 else _wide(pixels)
 
 
 def _is_deep(image: Image.Image) -> bool:

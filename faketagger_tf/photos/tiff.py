@@ -118,6 +118,19 @@ def orientation(block: bytes) -> int:
     return found[0] if len(found) == 1 and 1 <= found[0] <= 8 else 0
 
 
+def flat(block: bytes) -> bytes:
+    """Returns a file whose first picture claims to be upright.
+
+    Decoders of TIFF turn pictures, each in its own way; this one turns none.
+    """
+    entry = first_directory(block)[0].get(ORIENTATION)
+    if len(numbers(block, entry)) != 1:
+        return block
+    copy = bytearray(block)
+    set_number(copy, entry, 1)
+    return bytes(copy)
+
+
 def write_picture(
     block: bytes,
     pixels: np.ndarray,
@@ -154,7 +167,7 @@ def write_picture(
         out[start : start + size] = bytes(size)
     height, width, channels = pixels.shape
     depth = pixels.dtype.itemsize
-    rows = max(1, _STRIP_BYTES // (width * channels * depth))
+    rows = min(height, max(1, _STRIP_BYTES // (width * channels * depth)))
     strips = [
         zlib.compress(_predicted(pixels[top : top + rows], order), 6)
         for top in range(0, height, rows)

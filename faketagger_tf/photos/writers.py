@@ -188,15 +188,18 @@ def _plan(photo: PhotoFile, kind: str) -> tuple[PhotoFile, Account]:
         elif part.mark not in _PNG_COLOUR:
             lost.append(part.label.split(" (no longer")[0])
     if photo.trailer:
-        text = f"{len(photo.trailer)} bytes after the photo (further pictures, film)"
+        text = "what follows the photo (further pictures, film)"
         (kept if same else lost).append(text)
     if photo.fine is not None:
         (kept if kind in _DEEP else lost).append("16 bits per channel")
     alpha = photo.alpha
     if alpha is not None and alpha.dtype == np.uint16 and kind not in _DEEP:
         new["alpha"] = (alpha // 257).astype(np.uint8)
-    if same and kind == "JPEG" and photo.coding:
-        if photo.coding.sampling not in (*_SUBSAMPLINGS, ""):
+    if same and photo.coding:
+        kept.append("quality" if kind == "WebP" else "quality and sampling of colour")
+        if photo.coding.progressive:
+            kept.append("progressive mode")
+        if kind == "JPEG" and photo.coding.sampling not in (*_SUBSAMPLINGS, ""):
             changed.append(f"sampling {photo.coding.sampling} became 4:2:0")
     elif photo.kind in ("AVIF", "HEIC") and kind == "AVIF":
         changed.append(f"coded with quality {_AVIF_QUALITY}")
