@@ -115,7 +115,7 @@ def _upright(photo: PhotoFile, size: tuple[int, int], notes: _Notes) -> PhotoFil
         if exif:
             exif = metadata.turn_exif(exif, sides, turned)
     except ValueError as error:
-        raise ValueError(f"its EXIF block is damaged ({error})") from None
+        raise ValueError(f"its EXIF block cannot be read. {error}") from None
     xmp = metadata.turn_xmp(xmp, sides, turned)
     xmp, small = metadata.drop_xmp_thumbnail(xmp)
     iptc, smaller = metadata.drop_photoshop_thumbnail(photo.iptc)
@@ -529,6 +529,10 @@ def _read_heif(
         notes.lost.append(f"{boxes[found + 9]} bits per channel (8 are read)")
     if more:
         notes.lost.append("further pictures of the HEIC (gain map, depth, preview)")
+    exif = containers.bare_exif(info.get("exif") or b"")
+    turned = kind == "AVIF" and (b"irot" in boxes or b"imir" in boxes)
+    if turned and exif and tiff.has_maker_note(exif):
+        notes.lost.append("the MakerNote's inner offsets")
     icc = info.get("icc_profile") or b""
     place = boxes.find(b"colrnclx")
     if place > 0 and not icc:
@@ -546,7 +550,7 @@ def _read_heif(
         pixels=rgb,
         alpha=alpha,
         fine=fine,
-        exif=containers.bare_exif(info.get("exif") or b""),
+        exif=exif,
         icc=_rgb_profile(icc, pixels.ndim == 2, what, notes),
         xmp=info.get("xmp") or b"",
         kind=kind,

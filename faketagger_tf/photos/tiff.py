@@ -131,6 +131,26 @@ def flat(block: bytes) -> bytes:
     return bytes(copy)
 
 
+def without_orientation(block: bytes) -> bytes:
+    """Returns a block without that entry; what its offsets point to stays in place."""
+    entries, following = first_directory(block)
+    entry = entries.get(ORIENTATION)
+    if entry is None:
+        return block
+    order, first = header(block)
+    copy = bytearray(block)
+    struct.pack_into(f"{order}H", copy, first, (following - first - 2) // 12 - 1)
+    end = following + 4
+    copy[entry.place : end] = copy[entry.place + 12 : end] + bytes(12)
+    return bytes(copy)
+
+
+def has_maker_note(block: bytes) -> bool:
+    """Whether an EXIF block holds a camera's own notes."""
+    deeper = numbers(block, first_directory(block)[0].get(EXIF_IFD))
+    return bool(deeper) and MAKER_NOTE in directory(block, deeper[0])[0]
+
+
 def write_picture(
     block: bytes,
     pixels: np.ndarray,

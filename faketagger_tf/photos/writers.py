@@ -67,7 +67,7 @@ def account(photo: PhotoFile, extension: str) -> Account:
         extension: such as ".jpg", in any case.
 
     Raises:
-        ValueError: unknown extension.
+        ValueError: unknown extension, or colours that the format cannot describe.
     """
     return _plan(photo, kind_of(extension))[1]
 
@@ -144,12 +144,14 @@ def _plan(photo: PhotoFile, kind: str) -> tuple[PhotoFile, Account]:
         chunks = [(part.mark, part.content) for part in photo.parts if not part.key]
         try:
             profile = colour.png_profile(chunks)
-            if profile and kind in _HOLDS["icc"]:
-                new["icc"] = profile
-                changed.append("PNG's description of its colours became a profile")
-            elif profile:
-                lost.append("PNG's description of its colours")
-        except ValueError:
+        except ValueError as error:
+            raise ValueError(
+                f"Only PNG can hold the photo's colours: {error} Accepted: .png."
+            ) from None
+        if profile and kind in _HOLDS["icc"]:
+            new["icc"] = profile
+            changed.append("PNG's description of its colours became a profile")
+        elif profile:
             lost.append("PNG's description of its colours")
     for field, holders in _HOLDS.items():
         content = new.get(field) or getattr(photo, field)
@@ -176,7 +178,7 @@ def _plan(photo: PhotoFile, kind: str) -> tuple[PhotoFile, Account]:
             new["exif"] = exif
             if done:
                 changed.append(f"EXIF thumbnail {done}")
-        if photo.kind == "TIFF" and not same and "MakerNote" in _exif_name(exif):
+        if photo.kind == "TIFF" and not same and tiff.has_maker_note(exif):
             lost.append("the MakerNote's inner offsets")
     for part in photo.parts:
         if part.key:
@@ -190,6 +192,8 @@ def _plan(photo: PhotoFile, kind: str) -> tuple[PhotoFile, Account]:
     if photo.trailer:
         text = "what follows the photo (further pictures, film)"
         (kept if same else lost).append(text)
+    if photo.alpha is not None:
+        kept.append("transparency")
     if photo.fine is not None:
         (kept if kind in _DEEP else lost).append("16 bits per channel")
     alpha = photo.alpha
@@ -213,8 +217,7 @@ def _exif_name(exif: bytes) -> str:
         entries, _ = tiff.first_directory(exif)
         if tiff.GPS_IFD in entries:
             inside.append("GPS")
-        deeper = tiff.numbers(exif, entries.get(tiff.EXIF_IFD))
-        if deeper and tiff.MAKER_NOTE in tiff.directory(exif, deeper[0])[0]:
+        if tiff.has_maker_note(exif):
             inside.append("MakerNote")
     except ValueError:
         pass
@@ -404,7 +407,8 @@ def _avif(photo: PhotoFile, whole: PhotoFile, quality: int | None) -> bytes:
     if photo.icc:
         options["icc_profile"] = photo.icc
     if photo.exif:
-        options["exif"] = photo.exif
+        # Pillow would lay a block with an orientation out anew.
+        options["exif"] = tiff.without_orientation(photo.exif)
     if photo.xmp:
         options["xmp"] = photo.xmp
     _picture(photo).save(buffer, "AVIF", **options)
