@@ -66,21 +66,13 @@ def decode_photo_file(data: bytes, name: str = "") -> PhotoFile:
             f"{what} is a HEIC file, which needs the package pi-heif. "
             "Accepted: HEIC after `pip install 'faketagger-tf[heic]'`."
         ) from None
-    except ValueError as error:
-        if str(error).startswith(what):
+    except Exception as error:
+        # Pillow raises many types for damaged metadata.
+        if isinstance(error, ValueError) and str(error).startswith(what):
             raise
-        raise ValueError(f"{what} has damaged metadata: {error}") from None
-    except (
-        OSError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        struct.error,
-    ) as error:
-        raise ValueError(
-            f"{what} has damaged metadata ({type(error).__name__})."
-        ) from None
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[0].rstrip(".")
+        raise ValueError(f"{what} has damaged metadata: {reason}.") from None
 
 
 class _Refused(Exception):

@@ -101,7 +101,8 @@ def decode_suspect(data: bytes, name: str = "") -> Suspect:
         raise ValueError(f"{what} has a damaged header ({kind}).") from None
     except Exception as error:
         # Decoders raise many types for damaged files.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[0].rstrip(".")
         raise ValueError(
             f"{what} holds no picture that can be decoded ({kind}: {reason})."
         ) from None
@@ -184,8 +185,17 @@ def _decode(
         # OpenCV speaks about damage on the terminal; Pillow does not.
         sound = kind == "PNG" or mended is data
         pixels = codec.decode_array(mended) if sound else None
+        if pixels is None and kind == "PNG":
+            # Whole chunks with damaged pixels inside.
+            mended = _mend_png(data, what, notes, sound=False)
+            pixels = codec.decode_array(mended)
         if pixels is None:
             pixels = _with_pillow(mended, kind, what, notes)[0]
+        if kind == "PNG":
+            pixels = codec.to_rgb(pixels)
+            missing = struct.unpack(">I", data[20:24])[0] - len(pixels)
+            if missing:
+                pixels = np.pad(pixels, [(0, missing), (0, 0), (0, 0)])
         return (pixels[..., :3] if pixels.ndim == 3 else pixels), orientation
     if kind == "GIF":
         data = _mend_gif(data, what, notes)
@@ -303,11 +313,11 @@ def _jpeg_by_search(data: bytes) -> containers.Jpeg:
             at = found + 1
 
 
-def _mend_png(data: bytes, what: str, notes: list[str]) -> bytes:
-    """Returns the first picture alone, completed with black and without metadata."""
+def _mend_png(data: bytes, what: str, notes: list[str], sound: bool = True) -> bytes:
+    """Returns the first picture alone, as many rows as there are, without metadata."""
     codec.check_size(struct.unpack(">II", data[16:24]), what)
     header = data[16:29]
-    kept, coded, at, sound, animated = [], [], 8, True, False
+    kept, coded, at, animated = [], [], 8, False
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         payload = data[at + 8 : at + 8 + length]
@@ -328,11 +338,20 @@ def _mend_png(data: bytes, what: str, notes: list[str]) -> bytes:
         notes.append("animated: the first frame was read")
     if not coded:
         raise ValueError("no pixels")
-    rows = _png_bytes(header)
     packed = b"".join(coded)
     if not sound:
         notes.append("truncated or damaged: what is missing is black")
-        pixels = _inflated(packed, rows).ljust(rows, b"\0")
+        size, height = _png_bytes(header), struct.unpack(">I", header[4:8])[0]
+        pixels = bytearray(_inflated(packed, size))
+        if header[12]:
+            pixels = pixels.ljust(size, b"\0")
+        else:  # The rows that are there; each begins with its filter, 0 to 4.
+            step = size // height
+            rows = max(1, -(-len(pixels) // step))
+            pixels = pixels.ljust(rows * step, b"\0")
+            header = header[:4] + struct.pack(">I", rows) + header[8:]
+            filters = np.frombuffer(pixels, np.uint8)[::step]
+            filters[filters > 4] = 0
         packed = zlib.compress(pixels, 1)
     chunks = [(b"IHDR", header), *kept, (b"IDAT", packed), (b"IEND", b"")]
     return containers.join_png(chunks)
@@ -390,6 +409,8 @@ def _mend_bmp(data: bytes, what: str, notes: list[str]) -> bytes:
         bits = struct.unpack_from("<H", data, 28)[0]
         if struct.unpack_from("<I", data, 30)[0] in (1, 2):  # Run lengths.
             return data
+    if start >= len(data):
+        raise ValueError("no pixels")
     needed = start + (width * bits + 31) // 32 * 4 * height
     if len(data) < needed:
         notes.append("truncated: what is missing is black")
