@@ -241,6 +241,7 @@ def xmp(orientation: int = 0, more: str = "") -> bytes:
         ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
         ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
         ' xmlns:xmpGImg="http://ns.adobe.com/xap/1.0/g/img/"'
+        ' xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
         ' xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
         ' xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/"'
         f' photoshop:Credit="An Agency"{turned} {more}><xmpRights:UsageTerms><rdf:Alt>'
@@ -503,7 +504,7 @@ def gain_map(orientation: int) -> bytes:
         (app1_xmp(xmp(more='hdrgm:Version="1.0" hdrgm:GainMapMax="2"')),),
         subsampling=-1,
     )
-    packet = xmp(more='hdrgm:Version="1.0"')
+    packet = xmp(more=f'hdrgm:Version="1.0" Item:Length="{len(small)}"')
     segments = app1(exif(orientation=orientation)), app1_xmp(packet)
     return pictures(small, segments, pixels=stored)
 

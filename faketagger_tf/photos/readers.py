@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import struct
 import zlib
 
@@ -140,13 +141,52 @@ def _upright(photo: PhotoFile, size: tuple[int, int], notes: _Notes) -> PhotoFil
 
 
 def _turn_gain_map(photo: PhotoFile, orientation: int, notes: _Notes) -> PhotoFile:
-    """A gain map lies over the photo, so it cannot stay on its side: it goes."""
+    """Turns the gain map too, which lies over the photo; other pictures stay."""
     packets = [photo.xmp, photo.trailer]
     if not any(mark in packet for mark in _GAIN_MAPS for packet in packets):
         return photo
-    notes.lost.append("gain map and further pictures (they lie as the photo lay)")
-    parts = tuple(part for part in photo.parts if part.label != INDEX)
-    return dataclasses.replace(photo, parts=parts, trailer=b"")
+    try:
+        jpeg = containers.split_jpeg(photo.trailer)
+        if jpeg.trailer.startswith(b"\xff\xd8\xff"):
+            raise ValueError("Which of several pictures is the map is not known.")
+        old = len(photo.trailer) - len(jpeg.trailer)
+        turned = _turned_jpeg(jpeg, orientation)
+    except (ValueError, OSError):
+        notes.lost.append("gain map and further pictures (they lie as the photo lay)")
+        parts = tuple(part for part in photo.parts if part.key != "index")
+        return dataclasses.replace(photo, parts=parts, trailer=b"")
+    notes.changed.append("gain map turned too, coded anew")
+    parts = tuple(
+        dataclasses.replace(
+            part, content=struct.pack(">Q", len(turned)) + part.content[8:]
+        )
+        if part.key == "index"
+        else part
+        for part in photo.parts
+    )
+    # Where Android's readers find it: lengths from the end of the file.
+    lengths = (b'Item:Length="%d"' % size for size in (old, len(turned)))
+    return dataclasses.replace(
+        photo,
+        parts=parts,
+        trailer=turned + jpeg.trailer,
+        xmp=photo.xmp.replace(*lengths),
+    )
+
+
+def _turned_jpeg(jpeg: containers.Jpeg, orientation: int) -> bytes:
+    stored = codec.decode_array(containers.bare_jpeg(jpeg))
+    coding = jpeg_coding(jpeg)
+    if stored is None or max(map(max, coding.tables)) > 255:
+        raise ValueError("The gain map cannot be coded anew.")
+    buffer = io.BytesIO()
+    Image.fromarray(metadata.upright(stored, orientation)).save(
+        buffer, "JPEG", qtables=[list(t) for t in coding.tables[:2]], subsampling=0
+    )
+    coded = containers.split_jpeg(buffer.getvalue())
+    segments = [s for s in jpeg.segments if s[0] in _CARRIED]
+    segments += [s for s in coded.segments if not 0xE0 <= s[0] <= 0xEF]
+    return containers.join_jpeg(segments, coded.scan)
 
 
 def _read_jpeg(
@@ -195,8 +235,9 @@ def _read_jpeg(
             place("iptc")
         elif marker == 0xE2 and payload.startswith(containers.MPF):
             if jpeg.trailer:
-                # Where the index lay and the photo ended, which its offsets refer to.
-                where = struct.pack(">QQ", start, end)
+                # The second picture's new length if any, where the index lay and the
+                # photo ended: what its offsets refer to.
+                where = struct.pack(">QQQ", 0, start, end)
                 parts.append(Part("index", mark, where + payload, INDEX))
         elif marker in _CARRIED:
             parts.append(Part("", mark, payload, _jpeg_label(marker, payload)))

@@ -271,17 +271,16 @@ def _jpeg(
         elif part.key == "jfif":
             segments.append((0xE0, part.content or _with_density(jfif, photo.dpi)))
         elif part.key in ("", "index"):
-            payload = part.content[16:] if part.key == "index" else part.content
+            payload = part.content[24:] if part.key == "index" else part.content
             segments.append((part.mark[0], payload))
     data = containers.join_jpeg(segments, coded.scan)
     if index and photo.trailer:
         number, content = index
         start = 2 + sum(4 + len(payload) for _, payload in segments[:number]) + 4
+        second, *was = struct.unpack(">QQQ", content[:24])
+        sizes = {0: len(data)} | ({1: second} if second else {})
         moved = containers.move_pictures(
-            content[16:],
-            struct.unpack(">QQ", content[:16]),
-            (start, len(data)),
-            {0: len(data)},
+            content[24:], tuple(was), (start, len(data)), sizes
         )
         segments[number] = segments[number][0], moved
         data = containers.join_jpeg(segments, coded.scan)
