@@ -841,6 +841,8 @@ def cases() -> list[Case]:
         cv2.imencode(".tiff", rgb.astype(np.float32) / 255)[1].tobytes(),
         "8 or 16 bits",
     )
+    raw = {254: (4, 1, b"\1\0\0\0"), 50706: (1, 4, b"\1\4\0\0")}
+    add("raw.tif", "Camera raw (DNG)", tiff(rgb, more=raw), "raw file")
     add("cut.tif", "TIFF, truncated", tiff(rgb)[:-20000], "damaged")
     # The rest.
     add("still.gif", "GIF", coded(frames[0], "GIF"), "256 colours")

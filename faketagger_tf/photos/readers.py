@@ -27,6 +27,7 @@ _PNG_SAFE = {
 _PNG_CODED = {b"PLTE", b"tRNS", b"IEND", b"hIST", b"bKGD", b"sBIT", b"sPLT"}
 # Adobe's APP14 belongs to the coded picture; the comment has a marker of its own.
 _CARRIED = {*range(0xE0, 0xF0), 0xFE} - {0xEE}
+_DNG_VERSION = 50706
 _GAIN_MAPS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
 
 
@@ -455,6 +456,8 @@ def _read_tiff(
 
     size = first(256, 0), first(257, 0)
     codec.check_size(size, what)
+    if _DNG_VERSION in entries or first(254, 0) & 1:
+        raise _Refused(f"{what} is a camera's raw file, or a preview. {_ACCEPTED}.")
     bits, photometric = first(258, 1), first(262, 1)
     channels, extra = first(277, 1), first(338, 0)
     if bits > 16 or first(339, 1) not in (1, 4) or photometric in (8, 9, 32803, 34892):
