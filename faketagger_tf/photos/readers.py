@@ -13,7 +13,7 @@ from PIL import Image
 from faketagger_tf.photos import codec, colour, containers, metadata, tiff
 from faketagger_tf.photos.coding import Coding, jpeg_coding, webp_quality
 from faketagger_tf.photos.parts import C2PA, INDEX, Part, PhotoFile
-from faketagger_tf.photos.suspect import open_image, sniff
+from faketagger_tf.photos.suspect import open_image, sniff, without_heic
 
 # Sizes have a limit here, with a clear sentence, that is checked before decoding.
 Image.MAX_IMAGE_PIXELS = None
@@ -28,6 +28,7 @@ _PNG_CODED = {b"PLTE", b"tRNS", b"IEND", b"hIST", b"bKGD", b"sBIT", b"sPLT"}
 # Adobe's APP14 belongs to the coded picture; the comment has a marker of its own.
 _CARRIED = {*range(0xE0, 0xF0), 0xFE} - {0xEE}
 _DNG_VERSION = 50706
+_PREFIXES = {"exif": containers.EXIF, "xmp": containers.XMP}
 _GAIN_MAPS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496", b"hdrgainmap")
 
 
@@ -64,10 +65,7 @@ def decode_photo_file(data: bytes, name: str = "") -> PhotoFile:
     except (codec.TooLarge, MemoryError):
         raise
     except ModuleNotFoundError:
-        raise ValueError(
-            f"{what} is a HEIC file, which needs the package pi-heif. "
-            "Accepted: HEIC after `pip install 'faketagger-tf[heic]'`."
-        ) from None
+        raise ValueError(without_heic(what)) from None
     except Exception as error:
         # Pillow raises many types for damaged metadata.
         if isinstance(error, ValueError) and str(error).startswith(what):
@@ -81,10 +79,8 @@ class _Refused(Exception):
     """A sentence about a photo that is not taken."""
 
 
-def _split_channels(
-    stored: np.ndarray, notes: _Notes
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Returns 8-bit RGB, what 16 bits hold beyond it, and alpha."""
+def _channels(stored: np.ndarray, notes: _Notes) -> dict:
+    """Returns a photo's 8-bit RGB, what 16 bits hold beyond it, and alpha."""
     pixels, alpha, fine = codec.to_rgb(stored), None, None
     if stored.ndim == 3 and stored.shape[2] == 4:
         alpha = stored[..., 3]
@@ -96,7 +92,7 @@ def _split_channels(
         fine = (wide.astype(np.int32) - 257 * pixels.astype(np.int32)).astype(np.int16)
     if stored.ndim == 2:
         notes.changed.append("grey became RGB")
-    return pixels, fine, alpha
+    return {"pixels": pixels, "fine": fine, "alpha": alpha}
 
 
 def _upright(photo: PhotoFile, size: tuple[int, int], notes: _Notes) -> PhotoFile:
@@ -195,7 +191,8 @@ def _read_jpeg(
 ) -> tuple[PhotoFile, tuple[int, int]]:
     jpeg = containers.split_jpeg(data)
     end = len(data) - len(jpeg.trailer)
-    exif = xmp = iptc = b""
+    blocks: dict[str, bytes] = {}
+    iptc = b""
     icc: dict[int, bytes] = {}
     dpi = None
     parts: list[Part] = []
@@ -216,18 +213,13 @@ def _read_jpeg(
             parts.append(Part("jfif", mark, payload[:12] + b"\0\0"))
         elif marker == 0xE0 and payload.startswith(b"JFXX\0"):
             notes.changed.append("JFIF thumbnail removed")
-        elif marker == 0xE1 and payload.startswith(containers.EXIF):
-            if exif:
-                notes.lost.append("a second EXIF block")
+        elif marker == 0xE1 and payload.startswith((containers.EXIF, containers.XMP)):
+            key = "exif" if payload.startswith(containers.EXIF) else "xmp"
+            if key in blocks:
+                notes.lost.append(f"a second block of {key.upper()}")
                 continue
-            exif = payload[len(containers.EXIF) :]
-            place("exif")
-        elif marker == 0xE1 and payload.startswith(containers.XMP):
-            if xmp:
-                notes.lost.append("a second XMP packet")
-                continue
-            xmp = payload[len(containers.XMP) :]
-            place("xmp")
+            blocks[key] = payload[len(_PREFIXES[key]) :]
+            place(key)
         elif marker == 0xE2 and payload.startswith(containers.ICC):
             icc[payload[12]] = payload[14:]
             place("icc")
@@ -249,14 +241,11 @@ def _read_jpeg(
             containers.bare_jpeg(jpeg), "JPEG", profile, what, notes
         )
     parts.append(Part("picture"))
-    rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
-        pixels=rgb,
-        alpha=alpha,
-        fine=fine,
-        exif=exif,
+        **_channels(pixels, notes),
+        exif=blocks.get("exif", b""),
         icc=_rgb_profile(profile, pixels.ndim == 2, what, notes),
-        xmp=xmp,
+        xmp=blocks.get("xmp", b""),
         iptc=iptc,
         dpi=dpi,
         kind="JPEG",
@@ -345,11 +334,8 @@ def _read_png(
             notes.lost.append(f"PNG chunk {name.decode('latin-1')}")
     if kind in (3, 4):
         notes.changed.append(f"{'palette' if kind == 3 else 'grey'} became RGB")
-    rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
-        pixels=rgb,
-        alpha=alpha,
-        fine=fine,
+        **_channels(pixels, notes),
         exif=exif,
         icc=_rgb_profile(icc, kind in (0, 4), what, notes),
         xmp=xmp,
@@ -403,11 +389,8 @@ def _read_webp(
     head = found.get(b"VP8X") or found.get(b"VP8L", bytes(5))[4:]
     if not head[0] & 0x10:
         pixels = pixels[..., :3]
-    rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
-        pixels=rgb,
-        alpha=alpha,
-        fine=fine,
+        **_channels(pixels, notes),
         exif=containers.bare_exif(found.get(b"EXIF", b"")),
         icc=_rgb_profile(found.get(b"ICCP", b""), False, what, notes),
         xmp=found.get(b"XMP ", b""),
@@ -429,9 +412,8 @@ def _read_bmp(
     with open_image(data, "BMP") as image:
         if image.mode in ("1", "L", "P") and pixels.ndim == 3:
             notes.changed.append("palette became RGB")
-    rgb, fine, alpha = _split_channels(pixels, notes)
-    photo = PhotoFile(pixels=rgb, alpha=alpha, fine=fine, dpi=dpi, kind="BMP")
-    return photo, (rgb.shape[1], rgb.shape[0])
+    photo = PhotoFile(**_channels(pixels, notes), dpi=dpi, kind="BMP")
+    return photo, (pixels.shape[1], pixels.shape[0])
 
 
 _READERS = {
@@ -511,11 +493,8 @@ def _read_tiff(
     records = tiff.value(data, entries.get(tiff.IPTC))
     if records and not metadata.iptc_records(iptc):
         iptc += metadata.iptc_resource(records)
-    rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
-        pixels=rgb,
-        alpha=alpha,
-        fine=fine,
+        **_channels(pixels, notes),
         exif=exif,
         icc=_rgb_profile(icc, pixels.ndim == 2, what, notes),
         xmp=tiff.value(data, entries.get(tiff.XMP)),
@@ -581,14 +560,11 @@ def _read_heif(
                 raise _Refused(
                     f"{what} has colours that cannot be kept: {error}"
                 ) from None
-    rgb, fine, alpha = _split_channels(pixels, notes)
     photo = PhotoFile(
-        pixels=rgb,
-        alpha=alpha,
-        fine=fine,
+        **_channels(pixels, notes),
         exif=exif,
         icc=_rgb_profile(icc, pixels.ndim == 2, what, notes),
         xmp=info.get("xmp") or b"",
         kind=kind,
     )
-    return photo, (rgb.shape[1], rgb.shape[0])
+    return photo, (pixels.shape[1], pixels.shape[0])

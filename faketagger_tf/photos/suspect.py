@@ -93,10 +93,7 @@ def decode_suspect(data: bytes, name: str = "") -> Suspect:
     except MemoryError:
         raise
     except ModuleNotFoundError:
-        raise ValueError(
-            f"{what} is a HEIC file, which needs the package pi-heif. "
-            "Accepted: HEIC after `pip install 'faketagger-tf[heic]'`."
-        ) from None
+        raise ValueError(without_heic(what)) from None
     except UnidentifiedImageError:
         raise ValueError(f"{what} has a damaged header ({kind}).") from None
     except Exception as error:
@@ -150,6 +147,14 @@ def open_image(data: bytes, kind: str) -> Image.Image:
 
         pi_heif.register_heif_opener()
     return Image.open(io.BytesIO(data), formats=_FORMATS[kind])
+
+
+def without_heic(what: str) -> str:
+    """Returns the sentence for a HEIC file where its package is missing."""
+    return (
+        f"{what} is a HEIC file, which needs the package pi-heif. "
+        "Accepted: HEIC after `pip install 'faketagger-tf[heic]'`."
+    )
 
 
 def _from_its_beginning(data: bytes, notes: list[str]) -> bytes:

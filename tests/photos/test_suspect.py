@@ -114,3 +114,11 @@ def test_reading_imports_no_tensorflow():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_heic_without_its_package_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    data = next(c.data for c in corpus.cases() if c.extension == ".heic")
+    for decode in (decode_suspect, decode_photo_file):
+        with pytest.raises(ValueError, match=r"pi-heif.*faketagger-tf\[heic\]"):
+            decode(data, "photo.heic")
