@@ -7,7 +7,7 @@ RUN ?= runs/demo
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing bench-tflite bench-serving bench-rivagan web tfa-parity clean
+.PHONY: demo test test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,15 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 
 test: $(BIN)/.ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest --ignore=tests/web
+
+# Keras' JAX backend lives in an environment of its own: JAX slows TensorFlow's import.
+.venv-jax/.ready: requirements-jax.txt
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+test-jax: $(BIN)/.ready .venv-jax/.ready  ## one training step on Keras' JAX backend
+	$(BIN)/python -m pytest tests/test_joint.py
 
 test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chromium
 	$(BIN)/python -m pytest tests/web
@@ -58,7 +67,21 @@ bench-tagging: $(BIN)/.ready  ## photos a minute through `faketagger`
 
 bench-tracing: $(BIN)/.ready  ## share of tags read back from the photos of DATA=folder
 	$(BIN)/python -m faketagger_tf.evaluation.whole_photos --tagger=$(TAGGER) --data=$(DATA) \
-	  --swap_model=unseen_skips --output=build/tracing.md
+	  --swap_model=unseen_skips --output=build/tracing
+
+visibility: $(BIN)/.ready  ## FLIP, PSNR and SSIM of tags on the photos of DATA=folder
+	$(BIN)/python -m faketagger_tf.evaluation.visibility --tagger=$(TAGGER) \
+	  --data=$(DATA) --pairs=build/pairs --output=build/visibility
+
+# ColorVideoVDP needs torch, so it measures the pairs in an environment of its own.
+.venv-cvvdp/.ready: requirements-cvvdp.txt
+	$(PYTHON) -m venv .venv-cvvdp
+	.venv-cvvdp/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+visibility-cvvdp: visibility .venv-cvvdp/.ready  ## ColorVideoVDP's JOD of the same pairs
+	.venv-cvvdp/bin/cvvdp --test build/pairs/*_tagged.png --ref build/pairs/*_cover.png \
+	  --display standard_fhd --result build/visibility-cvvdp.csv
 
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
 	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \
@@ -106,4 +129,4 @@ tfa-parity: .venv-tfa/.ready $(BIN)/.ready  ## our image operations against tens
 	  --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-tfa .venv-rivagan runs build
+	rm -rf .venv .venv-jax .venv-tfa .venv-rivagan .venv-cvvdp runs build

@@ -10,6 +10,7 @@ on two busy cores.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import tempfile
 import time
@@ -28,10 +29,10 @@ from faketagger_tf.manipulations import (
     parse_chains,
 )
 from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.options import define_flags, from_flags
 from faketagger_tf.presets import save_faceswap
 from trainers import joint, loop
 
-FLAGS = flags.FLAGS
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "portrait128.cfg"
 
 
@@ -50,8 +51,11 @@ def main(argv: list[str]) -> int:
     """Runs the benchmark; see the module's docstring."""
     del argv
     # The flags of the shipped configuration, with one small swap model for all.
-    FLAGS(["benchmark", f"--flagfile={CONFIG}", "--batch_size=48"])
-    config = joint.config_from_flags()
+    values = flags.FlagValues()
+    define_flags(joint.JointOptions(), values)
+    values(["benchmark", f"--flagfile={CONFIG}", "--batch_size=48", "--output=none"])
+    options = from_flags(joint.JointOptions(), values)
+    config, batch_size = options.tagger, options.run.batch_size
     rng = np.random.default_rng(0)
     canvases = rng.integers(0, 256, (96, config.image_size, config.image_size, 3))
 
@@ -59,7 +63,7 @@ def main(argv: list[str]) -> int:
         return canvas_dataset(
             canvases.astype(np.uint8),
             config.image_size,
-            FLAGS.batch_size,
+            batch_size,
             training=True,
             message_bits=config.message_bits,
             skip_batches=start,
@@ -70,21 +74,19 @@ def main(argv: list[str]) -> int:
         save_faceswap(folder, swap_config, build_faceswap(swap_config))
         names = {
             name.rpartition(":")[0]
-            for chain in parse_chains(FLAGS.manipulation)
+            for chain in parse_chains(options.manipulation)
             for name in chain.swap_names()
         } - {""}
         models = [f"{name}={folder}" for name in sorted(names)] or [folder]
         trainer = joint.JointTrainer(
+            dataclasses.replace(options, swap_model=tuple(models)),
             loop.make_strategy(1),
-            config,
-            parse_chains(FLAGS.manipulation),
-            models,
             dataset,
         )
     iterator = iter(trainer.strategy.experimental_distribute_dataset(dataset(0)))
     batch = next(iterator)
     cover, message = batch["cover"], batch["message"]
-    psnr = tf.fill([FLAGS.batch_size, 1], 30.0)
+    psnr = tf.fill([batch_size, 1], 30.0)
     affine = parse_chain("affine(5,0.05,4)")
 
     @tf.function
@@ -114,7 +116,7 @@ def main(argv: list[str]) -> int:
         ("decoder, forward and backward", best_of(decoder), "0.26"),
         ("affine warp, forward", best_of(warp), "0.19"),
     ]
-    print(f"Batch {FLAGS.batch_size}, canvas {config.image_size}, Keras", end=" ")
+    print(f"Batch {batch_size}, canvas {config.image_size}, Keras", end=" ")
     print(f"{keras.__version__}, TensorFlow {tf.__version__}\n")
     print("| part | seconds here | prototype |\n|---|---|---|")
     for name, seconds, prototype in rows:
@@ -123,5 +125,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    joint.define_flags()
     run_main(main)

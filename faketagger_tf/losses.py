@@ -2,11 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations.geometry import separable
 from faketagger_tf.metrics import SSIM_WINDOW
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights of the joint loss's terms.
+
+    Attributes:
+        message: of `message_loss`, the paper's lambda; a number or a scalar tensor.
+        image: of `image_loss`, the paper's alpha.
+        clipping: of `clipping_loss`.
+        ssim: of `ssim_loss`, which is left out where it is 0.
+    """
+
+    message: float = 1.0
+    image: float = 0.0
+    clipping: float = 1.0
+    ssim: float = 0.0
+
+
+def joint_terms(cover, message, residual, logits, weights: Weights) -> dict:
+    """The joint loss and its terms (arXiv:2009.09869, section 3), image by image.
+
+    Args:
+        cover: `[batch, height, width, 3]` in [0, 1].
+        message: `[batch, L]` of 0 and 1.
+        residual: the encoder's output, of the cover's shape.
+        logits: the decoder's output, `[batch, L]`.
+        weights: of the terms.
+
+    Returns:
+        "loss" and its parts "message_loss", "image_mse", "clipping_loss" and (with a
+        weight) "ssim_loss", and "bits", the share of bits read right: float32
+        `[batch]` each.
+    """
+    tagged = cover + residual
+    terms = {
+        "message_loss": message_loss(message, logits),
+        "image_mse": image_loss(residual),
+        "clipping_loss": clipping_loss(tagged),
+    }
+    loss = weights.message * terms["message_loss"]
+    loss = loss + weights.image * terms["image_mse"]
+    loss = loss + weights.clipping * terms["clipping_loss"]
+    if weights.ssim:
+        terms["ssim_loss"] = ssim_loss(cover, tagged)
+        loss = loss + weights.ssim * terms["ssim_loss"]
+    right = ops.equal(logits > 0, message > 0.5)
+    bits = ops.mean(ops.cast(right, "float32"), axis=-1)
+    return {**terms, "loss": loss, "bits": bits}
 
 
 def message_loss(message, logits):

@@ -123,7 +123,12 @@ def test_what_a_folder_holds(tmp_path):
     def short(paths):
         return [os.path.relpath(path, tmp_path) for path in paths]
 
-    assert short(found.paths) == ["a.png", "b.JPG", os.path.join("x", "c.webp"), "z.png"]
+    assert short(found.paths) == [
+        "a.png",
+        "b.JPG",
+        os.path.join("x", "c.webp"),
+        "z.png",
+    ]
     assert short(found.others) == ["notes.txt"]
     assert short(found.links) == [os.path.join("x", "up")]
     assert found.unreadable == []

@@ -9,13 +9,13 @@ Runs the four commands, prints what they print, and writes the pictures and thei
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
 
 import cv2
 import numpy as np
 import skimage.data
 
-from faketagger_tf.cli import main as cli
 from faketagger_tf.photos import read_photo, write_image
 
 FOLDER = pathlib.Path("build/story")
@@ -26,7 +26,8 @@ CAPTION = 30
 def run(*arguments: str) -> None:
     """Runs one `faketagger` command and shows it."""
     print(f"$ faketagger {' '.join(arguments)}", flush=True)
-    code = cli.main(["faketagger", *arguments])
+    command = [sys.executable, "-m", "faketagger_tf", *arguments]
+    code = subprocess.run(command, check=False).returncode
     if code:
         sys.exit(code)
 

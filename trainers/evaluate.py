@@ -11,85 +11,78 @@ uint8 images and with OpenCV's codecs.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import pathlib
 
 import cv2
 import numpy as np
-from absl import flags
 
 from faketagger_tf import lite
-from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.data.load import load_split
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.evaluation import attacks
 from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.evaluation.report import write_report
+from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
-from faketagger_tf.messages.presence import load_presence
+from faketagger_tf.options import Checked, define_flags, from_flags, option
 from faketagger_tf.photos import read_photo, write_image
-from faketagger_tf.presets import load_swaps, load_tagger, write_atomic
+from faketagger_tf.presets import load_presence, load_swaps, load_tagger
 from faketagger_tf.tagging.refine import CHAINS, Refiner
 from faketagger_tf.tagging.tagger import Tagger
-
-FLAGS = flags.FLAGS
 
 DRAWN_PHOTOS = 200  # Untagged drawings in which --attacks looks for a tag.
 CAPTION = 14  # Height in pixels of the line under a picture.
 
 
-def define_flags() -> None:
-    """Defines the command's flags."""
-    flags.DEFINE_string("tagger", None, "A preset's name or a trained run's folder.")
-    flags.DEFINE_string("data", "drawn", "'drawn' or a folder of photos.")
-    flags.DEFINE_enum(
-        "split", "test", ["test", "validation"], "Which held-out split to measure."
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions(Checked):
+    """What the evaluation can be told."""
+
+    tagger: str = option(
+        "", "A preset's name or a trained run's folder.", required=True
     )
-    flags.DEFINE_integer(
-        "limit", 0, "Measure this many photos at most; 0 for all.", lower_bound=0
+    data: str = option("drawn", "'drawn' or a folder of photos.")
+    split: str = option(
+        "test", "Which held-out split to measure.", choices=("test", "validation")
     )
-    flags.DEFINE_integer(
-        "repeats", 1, "Payloads that each photo is tagged with.", lower_bound=1
-    )
-    flags.DEFINE_multi_string(
-        "manipulation",
-        ["identity", "jpeg(50)", "resize(0.5)"],
+    limit: int = option(0, "Measure this many photos at most; 0 for all.", low=0)
+    repeats: int = option(1, "Payloads that each photo is tagged with.", low=1)
+    manipulation: tuple[str, ...] = option(
+        ("identity", "jpeg(50)", "resize(0.5)"),
         "A chain to measure; repeat the flag for more.",
     )
-    flags.DEFINE_multi_string(
-        "swap_model", [], "Face-swap model, 'folder' or 'name=folder'."
+    swap_model: tuple[str, ...] = option(
+        (), "Face-swap model, 'folder' or 'name=folder'."
     )
-    flags.DEFINE_float(
-        "psnr", 0.0, "Strength in dB; 0 takes the tagger's own.", lower_bound=0.0
-    )
-    flags.DEFINE_integer(
-        "refine",
+    psnr: float = option(0.0, "Strength in dB; 0 takes the tagger's own.", low=0.0)
+    refine: int = option(
         0,
-        "Steps by which every residual is refined; see faketagger_tf/refine.py.",
-        lower_bound=0,
+        "Steps by which every residual is refined; see tagging/refine.py.",
+        low=0,
     )
-    flags.DEFINE_multi_string(
-        "refine_manipulation",
-        list(CHAINS),
+    refine_manipulation: tuple[str, ...] = option(
+        CHAINS,
         "A chain that the refined tag is to survive; repeat the flag for more.",
     )
-    flags.DEFINE_string(
-        "tflite",
-        "",
-        "Decoder file to read the same images with; the report then says how many "
-        "images both read alike.",
+    tflite: tuple[str, ...] = option(
+        (),
+        "Decoder file to read the same images with, compared with Keras in the "
+        "report; repeat the flag for more.",
     )
-    flags.DEFINE_bool(
-        "attacks",
+    attacks: bool = option(
         False,
         "Also measure a second tag, averaged residuals, accuracy by lightness of the "
         "face, and false positives on the untagged photos and on drawn faces.",
     )
-    flags.DEFINE_integer("samples", 4, "Rows of the picture.", lower_bound=1)
-    flags.DEFINE_integer("seed", 1, "Seed of payloads and manipulations.")
-    flags.DEFINE_string("output", None, "Folder that receives the report.")
+    samples: int = option(4, "Rows of the picture.", low=1)
+    seed: int = option(1, "Seed of payloads and manipulations.")
+    output: str = option("", "Folder that receives the report.", required=True)
 
 
 def draw_panel(samples: list[evaluation.Sample]) -> np.ndarray:
@@ -146,19 +139,21 @@ def write_example(
     write_atomic(folder / "example.json", json.dumps(note, indent=2) + "\n")
 
 
-def count_untagged(tagger: str) -> dict[str, dict]:
+def count_untagged(options: EvaluateOptions) -> dict[str, dict]:
     """Counts false positives on the untagged photos and on drawn faces."""
-    examine = Tagger.load(tagger).examine
-    rng = np.random.default_rng([FLAGS.seed, 2])
+    examine = Tagger.load(options.tagger).examine
+    rng = np.random.default_rng([options.seed, 2])
     drawn = (
         draw_photo(identity_from_seed(1000 + i), rng)[0]
-        for i in range(FLAGS.limit or DRAWN_PHOTOS)
+        for i in range(options.limit or DRAWN_PHOTOS)
     )
     counts = {"drawn faces": attacks.count_false_positives(examine, drawn)}
-    if FLAGS.data != "drawn":
-        photos = list(find_photos(FLAGS.data, FLAGS.split))
-        found = _read_all(photos[: FLAGS.limit or None])
-        counts[f"{FLAGS.split} photos"] = attacks.count_false_positives(examine, found)
+    if options.data != "drawn":
+        photos = list(find_photos(options.data, options.split))
+        found = _read_all(photos[: options.limit or None])
+        counts[f"{options.split} photos"] = attacks.count_false_positives(
+            examine, found
+        )
     return counts
 
 
@@ -169,79 +164,74 @@ def _read_all(photos):
             yield read_photo(photo.path)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command; see the module's docstring."""
-    del argv
-    tagger, output = require_flag("tagger"), pathlib.Path(require_flag("output"))
-    config, encoder, decoder = load_tagger(tagger)
-    chains = parse_chains(FLAGS.manipulation)
+def evaluate(options: EvaluateOptions) -> str:
+    """Measures, writes the files, and returns the report's Markdown.
+
+    Raises:
+        ValueError: a tagger, model, file or chain that is not there, or no photo.
+    """
+    output = pathlib.Path(options.output)
+    config, encoder, decoder = load_tagger(options.tagger)
+    chains = parse_chains(options.manipulation)
     context = Context(
-        swaps=load_swaps(FLAGS.swap_model), face_region=config.face_region
+        swaps=load_swaps(list(options.swap_model)), face_region=config.face_region
     )
+    decoders = {"keras": evaluation.keras_decode(decoder)}
+    for path in filter(None, options.tflite):
+        decoders[path] = lite.load_decoder(path)
     covers, identities = load_split(
-        FLAGS.data,
-        FLAGS.split,
+        options.data,
+        options.split,
         image_size=config.image_size,
         canvas_scale=config.canvas_scale,
     )
-    if FLAGS.limit:
-        covers, identities = covers[: FLAGS.limit], identities[: FLAGS.limit]
-    decode = evaluation.keras_decode(decoder)
+    kept = slice(options.limit or None)
+    covers, identities = covers[kept], identities[kept]
     refine = None
-    if FLAGS.refine:
-        against = parse_chains(FLAGS.refine_manipulation)
+    if options.refine:
+        against = parse_chains(options.refine_manipulation)
         refine = functools.partial(
-            Refiner(config, decoder, against, context, FLAGS.seed), steps=FLAGS.refine
+            Refiner(config, decoder, against, context, options.seed),
+            steps=options.refine,
         )
-    report, samples, manipulated = evaluation.evaluate(
+    report, samples = evaluation.evaluate(
         config,
         encoder,
-        decode,
+        decoders,
         covers,
         chains,
         context,
         identities=identities,
-        seed=FLAGS.seed,
-        psnr=FLAGS.psnr or None,
-        samples=FLAGS.samples,
-        repeats=FLAGS.repeats,
-        presence=load_presence(tagger),
+        seed=options.seed,
+        strength=options.psnr or None,
+        samples=options.samples,
+        repeats=options.repeats,
+        presence=load_presence(options.tagger),
         refine=refine,
     )
-    if FLAGS.tflite:
-        read = lite.load_decoder(FLAGS.tflite)
-        images = np.concatenate(list(manipulated.values()))
-        ours = evaluation.read_logits(decode, images)
-        theirs = evaluation.read_logits(read, images)
-        alike = np.all((ours > 0) == (theirs > 0), axis=1)
-        report["tflite"] = {
-            "images": len(images),
-            "same_bits": int(alike.sum()),
-            "largest_logit_difference": float(np.abs(ours - theirs).max()),
-        }
-    table = evaluation.markdown_table(report)
-    if FLAGS.attacks:
+    table = evaluation.markdown_report(report)
+    if options.attacks:
         report["attacks"] = attacks.measure_attacks(
-            config, encoder, decode, covers, FLAGS.seed
+            config, encoder, decoders["keras"], covers, options.seed
         )
-        report["untagged"] = count_untagged(tagger)
+        report["untagged"] = count_untagged(options)
         table += "\n" + evaluation.markdown_lightness(report)
         table += "\n" + attacks.markdown_attacks(report["attacks"], report["untagged"])
-    write_atomic(output / "report.json", json.dumps(report, indent=2) + "\n")
-    write_atomic(output / "report.md", table)
+    write_report(output / "report", report, table)
     write_image(output / "panel.png", draw_panel(samples))
     write_example(samples[0], output, config.payload_bits)
-    print(table)
-    if FLAGS.tflite:
-        row = report["tflite"]
-        print(
-            f"TFLite and Keras read the same bits in {row['same_bits']} of "
-            f"{row['images']} images."
-        )
-    print(f"Wrote report.json, report.md and panel.png to {output}")
+    return table
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see the module's docstring."""
+    del argv
+    options = from_flags(EvaluateOptions())
+    print(evaluate(options))
+    print(f"Wrote report.json, report.md and panel.png to {options.output}")
     return 0
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(EvaluateOptions())
     run_main(main)

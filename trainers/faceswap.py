@@ -9,6 +9,7 @@ into composite identities, so that no decoder depicts a real person.
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import keras
@@ -16,43 +17,34 @@ import tensorflow as tf
 from absl import flags
 
 from faketagger_tf import losses
-from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.command import run_main
 from faketagger_tf.data import paired_faces_dataset
 from faketagger_tf.data.load import load_identities
 from faketagger_tf.manipulations import StatelessSeed, random_warp
 from faketagger_tf.models import FaceswapConfig, build_faceswap, render
+from faketagger_tf.options import Checked, define_flags, from_flags, nested, option
 from faketagger_tf.presets import FACESWAP_CONFIG, load_weights, save_faceswap
 from trainers import loop
 
-FLAGS = flags.FLAGS
 
+@dataclasses.dataclass(frozen=True)
+class FaceswapOptions(Checked):
+    """What the face-swap trainer can be told; defaults are the classic model's."""
 
-def define_flags() -> None:
-    """Defines the command's flags; the defaults are the classic model's sizes."""
-    loop.define_flags(steps=1500, batch_size=32, learning_rate=5e-4)
-    flags.adopt_module_key_flags(loop)  # So that --help lists them.
-    flags.DEFINE_integer("face_size", 64, "Side of the face crop in pixels.")
-    flags.DEFINE_float(
-        "face_region", 0.5, "Side of the face crop as a fraction of the canvas."
+    run: loop.LoopOptions = nested(
+        loop.LoopOptions(steps=1500, batch_size=32, learning_rate=5e-4),
+        exclude=("eval_every",),  # Composite identities have no held-out people.
     )
-    flags.DEFINE_float(
-        "canvas_scale", 1.9, "Side of the canvas as a multiple of the face box."
-    )
-    flags.DEFINE_integer("width", 128, "Channels of the first convolution.")
-    flags.DEFINE_integer("latent", 1024, "Units of the bottleneck.")
-    flags.DEFINE_bool("skips", False, "Let decoders see the encoder's features.")
-    flags.DEFINE_integer(
-        "groups",
+    model: FaceswapConfig = nested(FaceswapConfig(), exclude=("identities",))
+    groups: int = option(
         0,
         "Gather people into this many composite identities; 0 takes the data's own.",
-        lower_bound=0,
+        low=0,
     )
-    flags.DEFINE_integer(
-        "people_per_group", 0, "People in a group; 0 divides all.", lower_bound=0
-    )
-    flags.DEFINE_integer("group_seed", 0, "Seed of the grouping of people.")
-    flags.DEFINE_float(
-        "warp", 0.05, "Random warp of the inputs, as a fraction of the face crop."
+    people_per_group: int = option(0, "People in a group; 0 divides all.", low=0)
+    group_seed: int = option(0, "Seed of the grouping of people.")
+    warp: float = option(
+        0.05, "Random warp of the inputs, as a fraction of the face crop."
     )
 
 
@@ -61,23 +53,27 @@ class FaceswapTrainer:
 
     def __init__(
         self,
+        options: FaceswapOptions,
         strategy: tf.distribute.Strategy,
         config: FaceswapConfig,
         faces: dict,
     ):
+        self.options, self.warp = options.run, options.warp
         self.strategy, self.config, self.faces = strategy, config, faces
         with strategy.scope():
             self.model = build_faceswap(config)
-            self.optimizer = loop.make_optimizer()
+            self.optimizer = loop.make_optimizer(self.options)
             self.optimizer.build(self.model.trainable_variables)
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        if FLAGS.warm_start:
-            path = pathlib.Path(FLAGS.warm_start) / "faceswap.weights.h5"
+        if self.options.warm_start:
+            path = pathlib.Path(self.options.warm_start) / "faceswap.weights.h5"
             load_weights(self.model, path)
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, optimizer=self.optimizer, step=self.step
         )
-        self._forward = loop.maybe_jit(self._loss_and_gradients)
+        self._forward = loop.maybe_jit(
+            self._loss_and_gradients, self.options.jit_compile
+        )
 
     def dataset(self, start_step: int) -> tf.data.Dataset:
         """Returns faces `[batch, F, F, 3]` by identity, from a step on."""
@@ -85,8 +81,8 @@ class FaceswapTrainer:
             self.faces,
             face_region=self.config.face_region,
             face_size=self.config.face_size,
-            batch_size=FLAGS.batch_size,
-            seed=FLAGS.seed,
+            batch_size=self.options.batch_size,
+            seed=self.options.seed,
             skip_batches=start_step,
         )
 
@@ -113,15 +109,15 @@ class FaceswapTrainer:
         return loop.window_means(self._window)
 
     def _loss_and_gradients(self, batch, step, replica):
-        seed = StatelessSeed(tf.stack([step + 1_000_003 * FLAGS.seed, replica]))
+        seed = StatelessSeed(tf.stack([step + 1_000_003 * self.options.seed, replica]))
         terms = {}
         with tf.GradientTape() as tape:
             for identity in self.config.identities:
-                warped = random_warp(batch[identity], seed, FLAGS.warp)
+                warped = random_warp(batch[identity], seed, self.warp)
                 rendered = render(self.model, identity, warped, training=True)
                 per_image = losses.face_loss(batch[identity], rendered)
                 terms[f"loss_{identity}"] = tf.nn.compute_average_loss(
-                    per_image, global_batch_size=FLAGS.batch_size
+                    per_image, global_batch_size=self.options.batch_size
                 )
             loss = self.optimizer.scale_loss(tf.add_n(list(terms.values())))
         variables = self.model.trainable_variables
@@ -131,7 +127,9 @@ class FaceswapTrainer:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         terms, gradients = self._forward(batch, step, tf.cast(replica, tf.int64))
         variables = self.model.trainable_variables
-        loop.apply_gradients(self.optimizer, gradients, variables, FLAGS.clip_norm)
+        loop.apply_gradients(
+            self.optimizer, gradients, variables, self.options.clip_norm
+        )
         return terms
 
     def panel(self) -> tf.Tensor:
@@ -152,39 +150,42 @@ class FaceswapTrainer:
         save_faceswap(folder, self.config, self.model)
 
 
+def train(options: FaceswapOptions, flagfile: str = "") -> int:
+    """Trains a face-swap model as the command does; returns the exit code.
+
+    Args:
+        options: what the flags say; the identities are those of the data.
+        flagfile: the flags' text, which is kept in the run's folder.
+
+    Raises:
+        ValueError: an option that does not fit the data, the devices or the folder.
+    """
+    run, model = options.run, options.model
+    strategy = loop.make_strategy(run.replicas)
+    run.check_replicas(strategy.num_replicas_in_sync)
+    keras.mixed_precision.set_global_policy(run.precision)
+    keras.utils.set_random_seed(run.seed)
+    faces = load_identities(
+        run.data,
+        split="train",
+        # A little more than the crop itself, to shift and zoom within.
+        image_size=round(model.face_size / model.face_region),
+        canvas_scale=model.canvas_scale,
+        groups=options.groups,
+        people_per_group=options.people_per_group,
+        group_seed=options.group_seed,
+    )
+    config = dataclasses.replace(model, identities=tuple(faces))
+    folder = loop.check_output(run.output, config.to_json(), FACESWAP_CONFIG, flagfile)
+    return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
+
+
 def main(argv: list[str]) -> int:
     """Runs the command; see the module's docstring."""
     del argv
-    output = require_flag("output")
-    strategy = loop.make_strategy(FLAGS.replicas)
-    loop.check_flags(strategy.num_replicas_in_sync)
-    keras.mixed_precision.set_global_policy(FLAGS.precision)
-    keras.utils.set_random_seed(FLAGS.seed)
-    # A little more than the crop itself, to shift and zoom within.
-    face_pixels = round(FLAGS.face_size / FLAGS.face_region)
-    faces = load_identities(
-        FLAGS.data,
-        split="train",
-        image_size=face_pixels,
-        canvas_scale=FLAGS.canvas_scale,
-        groups=FLAGS.groups,
-        people_per_group=FLAGS.people_per_group,
-        group_seed=FLAGS.group_seed,
-    )
-    config = FaceswapConfig(
-        identities=tuple(faces),
-        face_size=FLAGS.face_size,
-        face_region=FLAGS.face_region,
-        canvas_scale=FLAGS.canvas_scale,
-        width=FLAGS.width,
-        latent=FLAGS.latent,
-        skips=FLAGS.skips,
-    )
-    folder = loop.check_output(output, config.to_json(), FACESWAP_CONFIG)
-    trainer = FaceswapTrainer(strategy, config, faces)
-    return loop.run(trainer, trainer.checkpoint, folder)
+    return train(from_flags(FaceswapOptions()), flags.FLAGS.flags_into_string())
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(FaceswapOptions())
     run_main(main)

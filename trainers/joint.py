@@ -12,188 +12,189 @@ face-swap models are frozen.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
+import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from faketagger_tf import losses
-from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.config import STRENGTHS, TaggerConfig
-from faketagger_tf.data.load import load_dataset
-from faketagger_tf.manipulations import Chain, Context, StatelessSeed, parse_chains
-from faketagger_tf.models import build_decoder, build_encoder
+from faketagger_tf import joint, losses
+from faketagger_tf.command import run_main
+from faketagger_tf.config import TaggerConfig
+from faketagger_tf.data.load import is_tfrecord, load_dataset, load_split
+from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
+from faketagger_tf.manipulations.random import uniform
+from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
+from faketagger_tf.options import Checked, define_flags, from_flags, nested, option
 from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
 from trainers import loop
 
-FLAGS = flags.FLAGS
-
 CHANCE = 0.6  # Bit accuracy below which the bits have not left chance.
+STATISTICS_BATCHES = 4  # From which published batch statistics are estimated.
 
 
-def define_flags() -> None:
-    """Defines the command's flags; sizes default to the 128-pixel preset's."""
-    loop.define_flags(steps=2000, batch_size=48, learning_rate=1e-3)
-    flags.adopt_module_key_flags(loop)  # So that --help lists them.
-    defaults = TaggerConfig()
-    flags.DEFINE_integer("image_size", defaults.image_size, "Canvas side in pixels.")
-    flags.DEFINE_float(
-        "canvas_scale", defaults.canvas_scale, "Canvas side over face box side."
+@dataclasses.dataclass(frozen=True)
+class JointOptions(Checked):
+    """What the joint trainer can be told; sizes default to the 128-pixel preset's."""
+
+    run: loop.LoopOptions = nested(loop.LoopOptions())
+    tagger: TaggerConfig = nested(TaggerConfig(), exclude=("preset",))
+    psnr_start: float = option(18.0, "First PSNR in dB of 'scheduled'.")
+    level_start: float = option(13.0, "First level in dB of 'visibility'.")
+    level_jitter: float = option(
+        0.0,
+        "Levels are drawn up to this many dB above and below, so that one encoder "
+        "serves many strengths; 'visibility' only.",
+        low=0.0,
     )
-    flags.DEFINE_float(
-        "face_region", defaults.face_region, "Swapped square over canvas side."
-    )
-    flags.DEFINE_integer("message_bits", defaults.message_bits, "Code word length.")
-    flags.DEFINE_integer("payload_bits", defaults.payload_bits, "Payload length.")
-    flags.DEFINE_integer("crc_bits", defaults.crc_bits, "Checksum length.")
-    flags.DEFINE_integer("encoder_width", defaults.encoder_width, "Encoder channels.")
-    flags.DEFINE_integer("decoder_width", defaults.decoder_width, "Decoder channels.")
-    flags.DEFINE_float(
-        "texture_mask", defaults.texture_mask, "Texture masking, from 0 to 1."
-    )
-    flags.DEFINE_enum(
-        "strength",
-        defaults.strength,
-        STRENGTHS,
-        "'scheduled' sets the PSNR; 'learned' lets lambda and alpha decide it.",
-    )
-    flags.DEFINE_float("psnr", defaults.psnr, "Final PSNR in dB of 'scheduled'.")
-    flags.DEFINE_float("psnr_start", 18.0, "First PSNR in dB of 'scheduled'.")
-    flags.DEFINE_integer(
-        "psnr_ramp",
+    psnr_ramp: int = option(
         1000,
-        "Steps of the linear ramp from --psnr_start to --psnr. It begins when the bits "
-        "are learned (--ramp_accuracy).",
-        lower_bound=1,
+        "Steps of the linear ramp from --psnr_start to --psnr, or from --level_start "
+        "to --level. It begins when the bits are learned (--ramp_accuracy).",
+        low=1,
     )
-    flags.DEFINE_float(
-        "ramp_accuracy",
+    ramp_accuracy: float = option(
         0.95,
         "Bit accuracy, averaged over the manipulations and some 20 steps, at which the "
-        "PSNR ramp begins.",
+        "ramp begins.",
     )
-    flags.DEFINE_float("lambda_message", 1.0, "Weight of the message loss (lambda).")
-    flags.DEFINE_float("alpha_image", 0.0, "Weight of the image loss (alpha).")
-    flags.DEFINE_float(
-        "clipping_weight", 1.0, "Weight of the loss on pixels outside [0, 1]."
-    )
-    flags.DEFINE_float(
-        "ssim_weight",
+    lambda_message: float = option(1.0, "Weight of the message loss (lambda).")
+    alpha_image: float = option(0.0, "Weight of the image loss (alpha).")
+    clipping_weight: float = option(1.0, "Weight of the loss on pixels outside [0, 1].")
+    ssim_weight: float = option(
         0.0,
         "Weight of the SSIM loss, which moves a residual to where it shows less.",
-        lower_bound=0.0,
+        low=0.0,
     )
-    flags.DEFINE_integer(
-        "start_decode", 0, "Steps before the message loss joins.", lower_bound=0
-    )
-    flags.DEFINE_multi_string(
-        "manipulation",
-        ["identity", "jpeg(35..90)"],
+    start_decode: int = option(0, "Steps before the message loss joins.", low=0)
+    manipulation: tuple[str, ...] = option(
+        ("identity", "jpeg(35..90)"),
         "A chain that every batch meets on its share of the images; repeat the flag "
-        "for more, and repeat a chain to enlarge its share.",
+        "for more, and repeat a chain to enlarge its share. '@low..high' behind it "
+        "are the photo pixels per canvas pixel that a 'visibility' encoder is told.",
     )
-    flags.DEFINE_multi_string(
-        "cover_manipulation",
-        [],
+    cover_manipulation: tuple[str, ...] = option(
+        (),
         "A chain that its share of the covers goes through before it is tagged, for "
         "other light, colours and surroundings than the photos'; 'identity' leaves a "
         "share as it is.",
     )
-    flags.DEFINE_multi_string(
-        "swap_model",
-        [],
+    swap_model: tuple[str, ...] = option(
+        (),
         "Face-swap model that 'faceswap(...)' may name: 'folder', whose swaps are "
         "called A>B, or 'name=folder', whose swaps are called name:A>B.",
     )
-    flags.DEFINE_float(
-        "margin", 0.0, "Border around the canvas to shift within, as a fraction."
+    margin: float = option(
+        0.0, "Border around the canvas to shift within, as a fraction."
     )
-    flags.DEFINE_float(
-        "ema",
+    ema: float = option(
         0.0,
         "Momentum of the moving average of the weights that is saved; 0 for none.",
-        lower_bound=0.0,
-        upper_bound=0.99999,
+        low=0.0,
+        high=0.99999,
     )
-    flags.DEFINE_integer(
-        "bootstrap_steps",
-        400,
-        "Steps (after --start_decode) by which the bits must have left chance.",
+    bootstrap_steps: int = option(
+        400, "Steps (after --start_decode) by which the bits must have left chance."
     )
-
-
-def config_from_flags() -> TaggerConfig:
-    """Builds the tagger's configuration from the flags."""
-    return TaggerConfig(
-        image_size=FLAGS.image_size,
-        canvas_scale=FLAGS.canvas_scale,
-        face_region=FLAGS.face_region,
-        message_bits=FLAGS.message_bits,
-        payload_bits=FLAGS.payload_bits,
-        crc_bits=FLAGS.crc_bits,
-        encoder_width=FLAGS.encoder_width,
-        decoder_width=FLAGS.decoder_width,
-        texture_mask=FLAGS.texture_mask,
-        strength=FLAGS.strength,
-        psnr=FLAGS.psnr,
+    eval_manipulation: tuple[str, ...] = option(
+        (
+            "identity",
+            "jpeg(50)",
+            "jpeg(30)",
+            "webp(50)",
+            "resize(0.5)",
+            "affine(5,0.05,4)",
+            "facepaste(large)|jpeg(75)",
+            "facecrop(0.625)",
+        ),
+        "A chain, with real codecs, that --eval_every reads the validation split "
+        "after; repeat the flag for more.",
     )
+    eval_photos: int = option(128, "Validation photos at most; 0 for all.", low=0)
 
-
-def split_sizes(batch: int, groups: int) -> list[int]:
-    """Shares a batch out among manipulations as evenly as whole images allow."""
-    edges = [batch * i // groups for i in range(groups + 1)]
-    return [b - a for a, b in itertools.pairwise(edges)]
+    def __post_init__(self):
+        super().__post_init__()
+        if self.tagger.strength == "scheduled" and self.psnr_start > self.tagger.psnr:
+            raise ValueError(
+                "--psnr_start must not exceed --psnr, because the ramp weakens the "
+                f"residual. Received: {self.psnr_start} and {self.tagger.psnr}."
+            )
+        if (
+            self.tagger.strength == "visibility"
+            and self.level_start > self.tagger.level
+        ):
+            raise ValueError(
+                "--level_start must not exceed --level, because the ramp weakens the "
+                f"residual. Received: {self.level_start} and {self.tagger.level}."
+            )
+        if self.run.eval_every and is_tfrecord(self.run.data):
+            raise ValueError(
+                "--eval_every needs a validation split: --data=drawn or a folder of "
+                f"photos. Received: --data={self.run.data}."
+            )
 
 
 class JointTrainer:
-    """One step tags `batch_size` covers, manipulates them, and reads them back."""
+    """One step tags `batch_size` covers, manipulates them, and reads them back.
+
+    Args:
+        options: see `JointOptions`.
+        strategy: see `loop.make_strategy`.
+        dataset: step -> the endless dataset of covers and messages from there on.
+        validation: covers uint8 `[N, S, S, 3]` of other people, and their identities;
+            None where `eval_every` is 0.
+    """
 
     def __init__(
         self,
+        options: JointOptions,
         strategy: tf.distribute.Strategy,
-        config: TaggerConfig,
-        chains: list[Chain],
-        swap_models: list[str],
         dataset,
-        cover_chains: Sequence[Chain] = (),
+        validation: tuple[np.ndarray, Sequence[str]] | None = None,
     ):
-        self.strategy, self.config = strategy, config
-        self.chains, self.cover_chains = chains, list(cover_chains)
-        self.dataset = dataset
-        self.per_replica = FLAGS.batch_size // strategy.num_replicas_in_sync
-        most = max(len(chains), len(cover_chains))
-        if self.per_replica < most:
+        self.joint_options, self.options = options, options.run
+        self.strategy, self.config = strategy, options.tagger
+        self.shares = [joint.parse_share(spec) for spec in options.manipulation]
+        self.chains = [share.chain for share in self.shares]
+        self.cover_chains = parse_chains(options.cover_manipulation)
+        self.eval_chains = parse_chains(options.eval_manipulation)
+        self.dataset, self.validation = dataset, validation
+        jit = self.options.jit_compile
+        per_replica = self.options.batch_size // strategy.num_replicas_in_sync
+        most = max(len(self.chains), len(self.cover_chains))
+        if per_replica < most:
             raise ValueError(
                 "--batch_size must give every manipulation an image on every replica. "
-                f"Received: {self.per_replica} images a replica for {most} "
-                "manipulations."
+                f"Received: {per_replica} images a replica for {most} manipulations."
             )
         with strategy.scope():
             # XLA compiles no exchange between replicas; with --jit_compile there is
             # one replica alone.
-            self.encoder = build_encoder(config, synchronized=not FLAGS.jit_compile)
-            self.decoder = build_decoder(config, synchronized=not FLAGS.jit_compile)
+            self.encoder = build_encoder(self.config, synchronized=not jit)
+            self.decoder = build_decoder(self.config, synchronized=not jit)
             self.context = Context(
-                swaps=load_swaps(swap_models),
-                face_region=config.face_region,
-                real_codecs=not FLAGS.jit_compile,
+                swaps=load_swaps(list(options.swap_model)),
+                face_region=self.config.face_region,
+                real_codecs=not jit,
             )
             self.variables = (
                 self.encoder.trainable_variables + self.decoder.trainable_variables
             )
-            self.optimizer = loop.make_optimizer(ema=FLAGS.ema)
+            self.optimizer = loop.make_optimizer(self.options, ema=options.ema)
             self.optimizer.build(self.variables)
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
             # Step at which the PSNR ramp began, -1 before, and the running accuracy
             # that starts it: part of the state that a resumed run needs.
             self.ramp_start = tf.Variable(-1, dtype=tf.int64, trainable=False)
             self.accuracy = tf.Variable(0.5, dtype=tf.float64, trainable=False)
-        if FLAGS.warm_start:
-            warm = pathlib.Path(FLAGS.warm_start)
+        if self.options.warm_start:
+            warm = pathlib.Path(self.options.warm_start)
             load_weights(self.encoder, warm / "encoder.weights.h5")
             load_weights(self.decoder, warm / "decoder.weights.h5")
         self.checkpoint = tf.train.Checkpoint(
@@ -204,7 +205,7 @@ class JointTrainer:
             ramp_start=self.ramp_start,
             accuracy=self.accuracy,
         )
-        self._forward = loop.maybe_jit(self._loss_and_gradients)
+        self._forward = loop.maybe_jit(self._loss_and_gradients, jit)
         self._warned = False
 
     def train_loop_begin(self) -> None:
@@ -214,13 +215,12 @@ class JointTrainer:
     def train_step(self, iterator) -> dict:
         """Runs one step on all replicas and returns its terms."""
         step = int(self.step.numpy())
-        psnr = self.scheduled_psnr(step)
-        weight = FLAGS.lambda_message if step >= FLAGS.start_decode else 0.0
+        begun = step >= self.joint_options.start_decode
         terms = self._distributed_step(
             next(iterator),
             tf.constant(step, tf.int64),
-            tf.constant(psnr, tf.float32),
-            tf.constant(weight, tf.float32),
+            tf.constant(self.scheduled_strength(step), tf.float32),
+            tf.constant(self.joint_options.lambda_message * begun, tf.float32),
         )
         terms = {name: float(value) for name, value in terms.items()}
         bits = [terms[f"bits {chain}"] for chain in self.chains]
@@ -231,9 +231,10 @@ class JointTrainer:
     def train_loop_end(self) -> dict[str, float]:
         """Returns the window's mean terms, and reports a failed bootstrap."""
         metrics = loop.window_means(self._window)
-        metrics["psnr"] = self._psnr(metrics.pop("image_mse"))
+        metrics["psnr"] = -10.0 * math.log10(metrics.pop("image_mse") + 1e-12)
         step = int(self.step.numpy())
-        late = step >= FLAGS.start_decode + FLAGS.bootstrap_steps
+        options = self.joint_options
+        late = step >= options.start_decode + options.bootstrap_steps
         if late and not self._warned and float(self.accuracy.numpy()) < CHANCE:
             self._warned = True
             logging.error(
@@ -247,123 +248,114 @@ class JointTrainer:
             )
         return metrics
 
-    def scheduled_psnr(self, step: int) -> float:
-        """Returns the PSNR in dB at a step: held until learned, then ramped."""
+    def scheduled_strength(self, step: int) -> float:
+        """Returns the strength in dB at a step: held until learned, then ramped.
+
+        An encoder with a learned strength takes none and ignores it.
+        """
+        first, last = self.joint_options.psnr_start, self.final_strength()
+        if self.config.strength == "visibility":
+            first = self.joint_options.level_start
         begun = int(self.ramp_start.numpy())
         if begun < 0:
-            return FLAGS.psnr_start
-        done = min((step - begun) / FLAGS.psnr_ramp, 1.0)
-        return FLAGS.psnr_start + done * (self.config.psnr - FLAGS.psnr_start)
+            return first
+        return first + min((step - begun) / self.joint_options.psnr_ramp, 1.0) * (
+            last - first
+        )
+
+    def final_strength(self) -> float:
+        """Returns the strength in dB that the configuration states."""
+        visible = self.config.strength == "visibility"
+        return self.config.level if visible else self.config.psnr
 
     def _follow_accuracy(self, step: int, accuracy: float) -> None:
         self.accuracy.assign(0.9 * self.accuracy + 0.1 * accuracy)
-        if self.ramp_start.numpy() < 0 and self.accuracy.numpy() >= FLAGS.ramp_accuracy:
+        threshold = self.joint_options.ramp_accuracy
+        if self.ramp_start.numpy() < 0 and self.accuracy.numpy() >= threshold:
             self.ramp_start.assign(step + 1)
-            if self.config.strength == "scheduled":
+            if self.config.strength != "learned":
                 logging.info("Bits learned at step %d; the ramp begins.", step + 1)
 
-    @staticmethod
-    def _psnr(mse: float) -> float:
-        return float(-10.0 * tf.math.log(mse + 1e-12) / tf.math.log(10.0))
-
     @tf.function
-    def _distributed_step(self, batch, step, psnr, weight):
-        terms = self.strategy.run(self._replica_step, args=(batch, step, psnr, weight))
+    def _distributed_step(self, batch, step, strength, weight):
+        terms = self.strategy.run(
+            self._replica_step, args=(batch, step, strength, weight)
+        )
         return {
             name: self.strategy.reduce("SUM", value, axis=None)
             for name, value in terms.items()
         }
 
-    def _replica_step(self, batch, step, psnr, weight):
+    def _replica_step(self, batch, step, strength, weight):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = [step + 1_000_003 * self.options.seed, tf.cast(replica, tf.int64)]
         terms, gradients = self._forward(
-            batch["cover"],
-            batch["message"],
-            tf.stack([step + 1_000_003 * FLAGS.seed, tf.cast(replica, tf.int64)]),
-            psnr,
-            weight,
+            batch["cover"], batch["message"], tf.stack(seed), strength, weight
         )
-        loop.apply_gradients(self.optimizer, gradients, self.variables, FLAGS.clip_norm)
+        loop.apply_gradients(
+            self.optimizer, gradients, self.variables, self.options.clip_norm
+        )
         return terms
 
-    def residual(self, cover, message, psnr, training: bool):
-        """Runs the encoder; `psnr` (dB, scalar) matters for 'scheduled' alone."""
-        inputs = {"cover": cover, "message": message}
-        if self.config.strength == "scheduled":
-            inputs["psnr"] = tf.fill([tf.shape(cover)[0], 1], psnr)
+    def residual(self, cover, message, strength, training: bool, scale=1.0):
+        """Runs the encoder; strength and scale as in `models.encoder_inputs`."""
+        inputs = encoder_inputs(self.config, cover, message, strength, scale)
         return self.encoder(inputs, training=training)
 
-    def vary(self, cover, seed: StatelessSeed, step):
-        """Applies each cover chain to its share of a replica's batch."""
-        if not self.cover_chains:
-            return cover
-        cover = self.manipulate(cover, cover, seed, self.cover_chains)
-        # Turned on, so that every manipulation meets every kind of cover.
-        return tf.roll(cover, tf.cast(step % self.per_replica, tf.int32), axis=0)
-
-    def manipulate(self, cover, tagged, seed: StatelessSeed, chains: list[Chain]):
-        """Applies each chain to its share of a replica's batch."""
-        sizes = split_sizes(self.per_replica, len(chains))
-        # A face that is pasted in comes from a photo without a tag.
-        donors = tf.roll(cover, 1, axis=0)
-        parts = zip(
-            chains, tf.split(tagged, sizes), tf.split(donors, sizes), strict=True
+    def forward(self, cover, message, seed, strength, weight=1.0) -> dict:
+        """Runs a training step's forward pass; see `joint.forward`."""
+        stream, options = StatelessSeed(seed), self.joint_options
+        cover = joint.vary_covers(
+            self.cover_chains, cover, stream, self.context, seed[0]
         )
-        return tf.concat(
-            [
-                chain.apply(part, seed, dataclasses.replace(self.context, donors=faces))
-                for chain, part, faces in parts
-            ],
-            axis=0,
+        scale = 1.0
+        if self.config.strength == "visibility":
+            batch, jitter = cover.shape[0], options.level_jitter
+            scale = joint.draw_scales(self.shares, batch, stream)
+            strength = strength + uniform(stream, [batch], -jitter, jitter)
+        return joint.forward(
+            lambda cover, message: self.residual(cover, message, strength, True, scale),
+            lambda images: self.decoder(images, training=True),
+            cover,
+            message,
+            stream,
+            self.chains,
+            self.context,
+            losses.Weights(
+                weight,
+                options.alpha_image,
+                options.clipping_weight,
+                options.ssim_weight,
+            ),
         )
 
-    def _loss_and_gradients(self, cover, message, seed, psnr, weight):
-        def mean(values):
-            return tf.nn.compute_average_loss(
-                values, global_batch_size=FLAGS.batch_size
-            )
-
-        stream = StatelessSeed(seed)
-        cover = self.vary(cover, stream, seed[0])
+    def _loss_and_gradients(self, cover, message, seed, strength, weight):
         with tf.GradientTape() as tape:
-            residual = self.residual(cover, message, psnr, training=True)
-            tagged = cover + residual
-            received = self.manipulate(cover, tagged, stream, self.chains)
-            logits = self.decoder(received, training=True)
-            image = losses.image_loss(residual)
+            terms = self.forward(cover, message, seed, strength, weight)
+            bits = terms.pop("bits")
             terms = {
-                "message_loss": mean(losses.message_loss(message, logits)),
-                "image_mse": mean(image),
-                "clipping_loss": mean(losses.clipping_loss(tagged)),
+                name: tf.nn.compute_average_loss(
+                    values, global_batch_size=self.options.batch_size
+                )
+                for name, values in terms.items()
             }
-            if FLAGS.ssim_weight:
-                terms["ssim_loss"] = mean(losses.ssim_loss(cover, tagged))
-            terms["loss"] = (
-                weight * terms["message_loss"]
-                + FLAGS.ssim_weight * terms.get("ssim_loss", 0.0)
-                + FLAGS.alpha_image * terms["image_mse"]
-                + FLAGS.clipping_weight * terms["clipping_loss"]
-            )
             scaled = self.optimizer.scale_loss(terms["loss"])
         gradients = tape.gradient(
             scaled, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
-        right = tf.reduce_mean(
-            tf.cast((logits > 0) == (message > 0.5), tf.float32), axis=-1
-        )
-        sizes = split_sizes(self.per_replica, len(self.chains))
         replicas = self.strategy.num_replicas_in_sync
-        for i, part in enumerate(tf.split(right, sizes)):
+        parts = joint.split_batch(bits, len(self.chains))
+        for chain, part in zip(self.chains, parts, strict=True):
             # A chain that is named twice is reported by its last share.
-            terms[f"bits {self.chains[i]}"] = tf.reduce_mean(part) / replicas
+            terms[f"bits {chain}"] = tf.reduce_mean(part) / replicas
         return terms, gradients
 
     def panel(self) -> tf.Tensor:
         """Returns a picture: cover | tagged | residual x10 | each manipulation."""
         batch = next(iter(self.dataset(0)))
         cover, message = batch["cover"][:4], batch["message"][:4]
-        psnr = self.scheduled_psnr(int(self.step.numpy()))
-        residual = self.residual(cover, message, psnr, training=False)
+        strength = self.scheduled_strength(int(self.step.numpy()))
+        residual = self.residual(cover, message, strength, training=False)
         tagged = cover + residual
         columns = [cover, tagged, 0.5 + 10.0 * residual]
         columns += [
@@ -372,51 +364,113 @@ class JointTrainer:
         grid = tf.concat([tf.cast(c, tf.float32) for c in columns], axis=2)
         return tf.concat(tf.unstack(tf.clip_by_value(grid, 0.0, 1.0)), axis=0)
 
-    def save(self, folder: pathlib.Path) -> None:
-        """Writes configuration and weights (their moving average, if there is one)."""
-        if FLAGS.ema:
-            raw = [variable.numpy() for variable in self.variables]
+    @contextlib.contextmanager
+    def published(self) -> Iterator[None]:
+        """Holds the weights that are saved: averaged, with statistics of their own.
+
+        The moving average of the weights takes the raw weights' place, if there is
+        one, and the batch statistics are estimated anew at full strength. Afterwards
+        everything is as it was.
+        """
+        weights = self.encoder.weights + self.decoder.weights
+        raw = [variable.numpy() for variable in weights]
+        if self.joint_options.ema:
             inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
             inner.finalize_variable_values(self.variables)
-        save_tagger(folder, self.config, self.encoder, self.decoder)
-        if FLAGS.ema:
-            for variable, value in zip(self.variables, raw, strict=True):
+        try:
+            # Within the scope, so that mirrored statistics change on every replica.
+            with self.strategy.scope():
+                joint.reestimate_statistics(
+                    [self.encoder, self.decoder],
+                    lambda batch: self.forward(
+                        batch["cover"],
+                        batch["message"],
+                        np.array([0, 0], np.int64),
+                        self.final_strength(),
+                    ),
+                    self.dataset(0).take(STATISTICS_BATCHES),
+                )
+            yield
+        finally:
+            for variable, value in zip(weights, raw, strict=True):
                 variable.assign(value)
+
+    def validate(self, best: float, folder: pathlib.Path) -> dict[str, float]:
+        """Reads the validation photos through real codecs at full strength.
+
+        Returns:
+            "score": bit accuracy, the mean over the chains; "psnr", "ssim"; and the
+            bit accuracy after each chain.
+        """
+        covers, identities = self.validation
+        with self.published():
+            report, _ = evaluation.evaluate(
+                self.config,
+                self.encoder,
+                {"keras": evaluation.keras_decode(self.decoder)},
+                covers,
+                self.eval_chains,
+                dataclasses.replace(self.context, donors=None),
+                identities=identities,
+                samples=0,
+            )
+            rows = report["manipulations"]
+            bits = {spec: row["bit_accuracy"] for spec, row in rows.items()}
+            score = sum(bits.values()) / len(bits)
+            if score > best:
+                save_tagger(folder, self.config, self.encoder, self.decoder)
+        return {"score": score, "psnr": report["psnr"], "ssim": report["ssim"], **bits}
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes configuration and weights (their moving average, if there is one)."""
+        averaged = self.joint_options.ema > 0
+        with self.published() if averaged else contextlib.nullcontext():
+            save_tagger(folder, self.config, self.encoder, self.decoder)
+
+
+def train(options: JointOptions, flagfile: str = "") -> int:
+    """Trains a tagger as the command does; returns the process's exit code.
+
+    Args:
+        options: what the flags say.
+        flagfile: the flags' text, which is kept in the run's folder.
+
+    Raises:
+        ValueError: an option that does not fit the data, the devices or the folder.
+    """
+    run, config = options.run, options.tagger
+    strategy = loop.make_strategy(run.replicas)
+    run.check_replicas(strategy.num_replicas_in_sync)
+    keras.mixed_precision.set_global_policy(run.precision)
+    keras.utils.set_random_seed(run.seed)
+    parse_chains(options.cover_manipulation)
+    for spec in options.manipulation:
+        joint.parse_share(spec)
+    folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile)
+    geometry = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
+    dataset = load_dataset(
+        run.data,
+        split="train",
+        margin=options.margin,
+        message_bits=config.message_bits,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        **geometry,
+    )
+    validation = None
+    if run.eval_every:
+        covers, identities = load_split(run.data, "validation", **geometry)
+        kept = slice(options.eval_photos or None)
+        validation = covers[kept], identities[kept]
+    return loop.run(JointTrainer(options, strategy, dataset, validation), folder)
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; see the module's docstring."""
     del argv
-    output = require_flag("output")
-    strategy = loop.make_strategy(FLAGS.replicas)
-    loop.check_flags(strategy.num_replicas_in_sync)
-    if FLAGS.strength == "scheduled" and FLAGS.psnr_start > FLAGS.psnr:
-        raise ValueError(
-            "--psnr_start must not exceed --psnr, because the ramp weakens the "
-            f"residual. Received: {FLAGS.psnr_start} and {FLAGS.psnr}."
-        )
-    keras.mixed_precision.set_global_policy(FLAGS.precision)
-    keras.utils.set_random_seed(FLAGS.seed)
-    config = config_from_flags()
-    chains = parse_chains(FLAGS.manipulation)
-    cover_chains = parse_chains(FLAGS.cover_manipulation)
-    folder = loop.check_output(output, config.to_json(), CONFIG)
-    dataset = load_dataset(
-        FLAGS.data,
-        split="train",
-        image_size=config.image_size,
-        canvas_scale=config.canvas_scale,
-        margin=FLAGS.margin,
-        message_bits=config.message_bits,
-        batch_size=FLAGS.batch_size,
-        seed=FLAGS.seed,
-    )
-    trainer = JointTrainer(
-        strategy, config, chains, FLAGS.swap_model, dataset, cover_chains
-    )
-    return loop.run(trainer, trainer.checkpoint, folder)
+    return train(from_flags(JointOptions()), flags.FLAGS.flags_into_string())
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(JointOptions())
     run_main(main)

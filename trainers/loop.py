@@ -1,98 +1,147 @@
 """The loop that both trainers share.
 
-A trainer has three methods, as in Orbit: `train_loop_begin`, `train_step(iterator)`,
-which calls `strategy.run` itself and returns the step's terms, and `train_loop_end`,
-which returns the window's metrics. `run` drives it: progress with an ETA, TensorBoard,
-checkpoints, exact resume, clean exit on SIGINT and SIGTERM.
+A trainer has Orbit's three methods: `train_loop_begin`, `train_step(iterator)`, which
+calls `strategy.run` itself and returns the step's terms, and `train_loop_end`, which
+returns the window's metrics. `run` drives it: progress with an ETA, TensorBoard,
+checkpoints, validation with the best weights kept, exact resume, clean exit on SIGINT
+and SIGTERM.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import pathlib
 import signal
 import time
+from typing import Protocol
 
 import keras
 import tensorflow as tf
-from absl import flags, logging
+from absl import logging
 
+from faketagger_tf.evaluation.report import markdown_table, write_report
+from faketagger_tf.files import write_atomic
 from faketagger_tf.metrics import to_uint8
+from faketagger_tf.options import Checked, option
 from faketagger_tf.photos import write_image
-from faketagger_tf.presets import write_atomic
-
-FLAGS = flags.FLAGS
 
 
-def define_flags(steps: int, batch_size: int, learning_rate: float) -> None:
-    """Defines the flags that both trainers have, with a trainer's own defaults."""
-    flags.DEFINE_string(
-        "data",
+@dataclasses.dataclass(frozen=True)
+class LoopOptions(Checked):
+    """What both trainers' loops can be told."""
+
+    data: str = option(
         "drawn",
         "Photos to train on: 'drawn' for the embedded drawn faces, a folder of photos "
         "(with a CSV, with one sub-folder per identity, or mixed), or a glob of "
         "TFRecord files written by faketagger_tf.data.tfrecord.",
     )
-    flags.DEFINE_string(
-        "output", None, "Folder that receives checkpoints, logs and weights."
+    output: str = option(
+        "", "Folder that receives checkpoints, logs and weights.", required=True
     )
-    flags.DEFINE_integer("steps", steps, "Training steps in all.", lower_bound=1)
-    flags.DEFINE_integer(
-        "batch_size", batch_size, "Images a step, over all replicas.", lower_bound=1
-    )
-    flags.DEFINE_float(
-        "learning_rate", learning_rate, "Adam's peak learning rate.", lower_bound=0.0
-    )
-    flags.DEFINE_integer(
-        "warmup_steps", 0, "Steps of linear learning-rate warm-up.", lower_bound=0
-    )
-    flags.DEFINE_float(
-        "final_learning_rate",
+    steps: int = option(2000, "Training steps in all.", low=1)
+    batch_size: int = option(48, "Images a step, over all replicas.", low=1)
+    learning_rate: float = option(1e-3, "Adam's peak learning rate.", low=0.0)
+    warmup_steps: int = option(0, "Steps of linear learning-rate warm-up.", low=0)
+    final_learning_rate: float = option(
         0.02,
         "End of the cosine decay, as a fraction of the peak; 1 keeps it constant.",
-        lower_bound=0.0,
-        upper_bound=1.0,
+        low=0.0,
+        high=1.0,
     )
-    flags.DEFINE_float(
-        "clip_norm",
+    clip_norm: float = option(
         1.0,
         "Global norm to which the gradient, averaged over all replicas, is clipped.",
-        lower_bound=0.0,
+        low=0.0,
     )
-    flags.DEFINE_integer("seed", 1, "Seed of weights, data order and manipulations.")
-    flags.DEFINE_integer(
-        "replicas",
+    seed: int = option(1, "Seed of weights, data order and manipulations.")
+    replicas: int = option(
         0,
         "Devices to train on; 0 takes every GPU, or one CPU device if there is none.",
-        lower_bound=0,
+        low=0,
     )
-    flags.DEFINE_enum(
-        "precision",
+    precision: str = option(
         "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Keras dtype policy; the mixed ones are for GPUs.",
+        "Keras dtype policy; the mixed ones are for GPUs, and mixed_bfloat16 for CPUs "
+        "that have instructions for it.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    flags.DEFINE_bool(
-        "jit_compile",
+    jit_compile: bool = option(
         False,
         "Compile the forward and backward pass with XLA; needs exactly one replica.",
     )
-    flags.DEFINE_integer(
-        "log_every", 50, "Steps between two progress lines.", lower_bound=1
+    log_every: int = option(50, "Steps between two progress lines.", low=1)
+    save_every: int = option(200, "Steps between two checkpoints.", low=1)
+    panel_every: int = option(500, "Steps between two image panels.", low=1)
+    eval_every: int = option(
+        0,
+        "Steps between two validations, after which the best weights are kept in the "
+        "sub-folder 'best'; 0 for none.",
+        low=0,
     )
-    flags.DEFINE_integer(
-        "save_every", 200, "Steps between two checkpoints.", lower_bound=1
-    )
-    flags.DEFINE_integer(
-        "panel_every", 500, "Steps between two image panels.", lower_bound=1
-    )
-    flags.DEFINE_string(
-        "warm_start",
+    warm_start: str = option(
         "",
         "Folder of a finished run whose weights this run starts from, with a fresh "
         "optimiser and schedule.",
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                "--warmup_steps must be less than --steps. "
+                f"Received: {self.warmup_steps} and {self.steps}."
+            )
+
+    def check_replicas(self, replicas: int) -> None:
+        """Stops on options that contradict the number of replicas."""
+        if self.batch_size % replicas:
+            raise ValueError(
+                "--batch_size must be a multiple of the number of replicas, "
+                f"{replicas}. Received: {self.batch_size}."
+            )
+        if self.jit_compile and replicas > 1:
+            raise ValueError(
+                "--jit_compile needs one replica, because batch statistics are "
+                f"exchanged between replicas outside XLA. Received: {replicas} "
+                "replicas."
+            )
+
+
+class Trainer(Protocol):
+    """What `run` drives; the first three methods are Orbit's."""
+
+    options: LoopOptions
+    strategy: tf.distribute.Strategy
+    checkpoint: tf.train.Checkpoint  # Its `step` counts the finished steps.
+
+    def train_loop_begin(self) -> None:
+        """Starts a window of metrics."""
+
+    def train_step(self, iterator) -> dict:
+        """Runs one step on all replicas and returns its terms."""
+
+    def train_loop_end(self) -> dict[str, float]:
+        """Returns the window's metrics."""
+
+    def dataset(self, start_step: int) -> tf.data.Dataset:
+        """Returns the global batches from a step on."""
+
+    def panel(self) -> tf.Tensor:
+        """Returns a picture, float32 `[height, width, 3]` in [0, 1]."""
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes configuration and weights."""
+
+    def validate(self, best: float, folder: pathlib.Path) -> dict[str, float]:
+        """Measures held-out photos; called with `eval_every` alone.
+
+        Returns:
+            Title -> value for the table. "score" is what the best weights have the
+            highest of; those that beat `best` are written to `folder`.
+        """
 
 
 def make_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
@@ -112,55 +161,38 @@ def make_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
     return tf.distribute.MirroredStrategy([d.name for d in devices[:wanted]])
 
 
-def check_flags(replicas: int) -> None:
-    """Stops on flags that contradict each other or the number of replicas."""
-    if FLAGS.batch_size % replicas:
-        raise ValueError(
-            "--batch_size must be a multiple of the number of replicas, "
-            f"{replicas}. Received: {FLAGS.batch_size}."
-        )
-    if FLAGS.jit_compile and replicas > 1:
-        raise ValueError(
-            "--jit_compile needs one replica, because batch statistics are exchanged "
-            f"between replicas outside XLA. Received: {replicas} replicas."
-        )
-    if FLAGS.warmup_steps >= FLAGS.steps:
-        raise ValueError(
-            "--warmup_steps must be less than --steps. "
-            f"Received: {FLAGS.warmup_steps} and {FLAGS.steps}."
-        )
-
-
-def maybe_jit(function):
-    """Compiles a function with XLA if --jit_compile is set.
+def maybe_jit(function, jit_compile: bool):
+    """Compiles a function with XLA if that is asked for.
 
     Only the forward and backward pass is compiled: XLA refuses the whole distributed
     step. Without XLA the function stays plain, because a nested tf.function may not
     hold the exchange of batch statistics.
     """
-    if FLAGS.jit_compile:
+    if jit_compile:
         return tf.function(function, jit_compile=True)
     return function
 
 
-def make_optimizer(*, ema: float = 0.0) -> keras.optimizers.Optimizer:
-    """Adam with the flags' warm-up and cosine decay.
+def make_optimizer(
+    options: LoopOptions, *, ema: float = 0.0
+) -> keras.optimizers.Optimizer:
+    """Adam with the options' warm-up and cosine decay.
 
     Clipping is left out on purpose: Keras clips on each replica before the reduce,
     which makes two replicas differ from one. `apply_gradients` clips after it.
     """
-    peak = FLAGS.learning_rate
+    peak = options.learning_rate
     rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if FLAGS.warmup_steps else peak,
-        max(FLAGS.steps - FLAGS.warmup_steps, 1),
-        alpha=FLAGS.final_learning_rate,
-        warmup_target=peak if FLAGS.warmup_steps else None,
-        warmup_steps=FLAGS.warmup_steps,
+        0.0 if options.warmup_steps else peak,
+        max(options.steps - options.warmup_steps, 1),
+        alpha=options.final_learning_rate,
+        warmup_target=peak if options.warmup_steps else None,
+        warmup_steps=options.warmup_steps,
     )
     optimizer = keras.optimizers.Adam(
         rate, use_ema=ema > 0, ema_momentum=ema or 0.99, epsilon=1e-7
     )
-    if FLAGS.precision == "mixed_float16":
+    if options.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
@@ -209,13 +241,16 @@ class Interruption:
         return signal.SIGINT, signal.SIGTERM
 
 
-def check_output(output: str, config: str, name: str) -> pathlib.Path:
+def check_output(
+    output: str, config: str, name: str, flagfile: str = ""
+) -> pathlib.Path:
     """Creates a run's folder; refuses one that holds a run with another configuration.
 
     Args:
         output: the folder.
         config: the configuration's JSON text.
         name: the configuration's file name.
+        flagfile: the command's flags, to be kept as flags.cfg.
     """
     folder = pathlib.Path(output)
     path = folder / name
@@ -227,7 +262,7 @@ def check_output(output: str, config: str, name: str) -> pathlib.Path:
                 "flags, to resume it, or another --output."
             )
         write_atomic(path, config)
-        write_atomic(folder / "flags.cfg", FLAGS.flags_into_string())
+        write_atomic(folder / "flags.cfg", flagfile)
     except OSError as error:
         raise ValueError(
             f"Cannot write to --output {output!r}: {error.strerror or error}."
@@ -261,13 +296,11 @@ def restore(checkpoint: tf.train.Checkpoint, folder: pathlib.Path):
     return manager
 
 
-def run(trainer, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
+def run(trainer: Trainer, folder: pathlib.Path) -> int:
     """Trains from the checkpoint's step to the last one.
 
     Args:
-        trainer: has `strategy`, `dataset(start_step)`, `train_loop_begin()`,
-            `train_step(iterator)`, `train_loop_end()`, `panel()` and `save(folder)`.
-        checkpoint: its `step` variable counts the finished steps.
+        trainer: see `Trainer`.
         folder: the run's folder.
 
     Returns:
@@ -276,16 +309,22 @@ def run(trainer, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
     Raises:
         ValueError: a loss term is not finite.
     """
+    options, checkpoint = trainer.options, trainer.checkpoint
     manager = restore(checkpoint, folder)
-    step, last = int(checkpoint.step.numpy()), FLAGS.steps
+    step, last = int(checkpoint.step.numpy()), options.steps
     if step >= last:
         logging.info("%s is already at step %d of %d.", folder, step, last)
         trainer.save(folder)
         return 0
     writer = tf.summary.create_file_writer(str(folder / "logs"))
+    validation = Validation.resume(folder, step)
     dataset = trainer.dataset(step)
     iterator = iter(trainer.strategy.experimental_distribute_dataset(dataset))
     started, first = time.monotonic(), step
+
+    def due(every: int) -> bool:
+        return bool(every) and (step % every == 0 or step == last)
+
     with Interruption() as interruption:
         trainer.train_loop_begin()
         while step < last and not interruption.received:
@@ -299,16 +338,18 @@ def run(trainer, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
                 )
             step += 1
             checkpoint.step.assign(step)
-            if step % FLAGS.log_every == 0 or step == last:
+            if due(options.log_every):
                 metrics = trainer.train_loop_end()
                 _report(metrics, writer, step, last, started, first)
                 trainer.train_loop_begin()
-            if step % FLAGS.panel_every == 0 or step == last:
+            if due(options.panel_every):
                 with writer.as_default(step=step):
                     image = trainer.panel()
                     tf.summary.image("panel", image[None])
                     write_image(folder / "panel.png", to_uint8(image))
-            if step % FLAGS.save_every == 0 and step < last:
+            if due(options.eval_every):
+                validation.add(trainer, step, writer)
+            if due(options.save_every) and step < last:
                 manager.save(step)
                 trainer.save(folder)
     manager.save(step)
@@ -320,6 +361,48 @@ def run(trainer, checkpoint: tf.train.Checkpoint, folder: pathlib.Path) -> int:
         return 128 + interruption.received
     logging.info("Finished %s in %s.", folder, _clock(time.monotonic() - started))
     return 0
+
+
+@dataclasses.dataclass
+class Validation:
+    """The table of a run's validations: validation.json and validation.md.
+
+    Attributes:
+        folder: the run's.
+        rows: {"step": ..., "score": ..., title: value}, oldest first.
+    """
+
+    folder: pathlib.Path
+    rows: list[dict]
+
+    @classmethod
+    def resume(cls, folder: pathlib.Path, step: int) -> Validation:
+        """Reads the table as it stood at a step: what came later is measured again."""
+        path = folder / "validation.json"
+        rows = json.loads(path.read_text()) if path.is_file() else []
+        return cls(folder, [row for row in rows if row["step"] <= step])
+
+    def add(self, trainer: Trainer, step: int, writer) -> None:
+        """Validates, keeps the best weights, logs and writes the row."""
+        best = max((row["score"] for row in self.rows), default=-math.inf)
+        measured = trainer.validate(best, self.folder / "best")
+        self.rows.append({"step": step, **measured})
+        line = "  ".join(f"{name} {value:.4f}" for name, value in measured.items())
+        kept = "  (the best so far)" if measured["score"] > best else ""
+        logging.info("validation at step %d  %s%s", step, line, kept)
+        with writer.as_default(step=step):
+            for name, value in measured.items():
+                tf.summary.scalar(f"validation/{name}", value)
+        write_report(self.folder / "validation", self.rows, self.table())
+
+    def table(self) -> str:
+        """Returns the rows as Markdown."""
+        titles = list(self.rows[-1])
+        rows = [
+            [row["step"], *(row.get(title, "-") for title in titles[1:])]
+            for row in self.rows
+        ]
+        return markdown_table(titles, rows)
 
 
 def window_means(window: list[dict]) -> dict[str, float]:

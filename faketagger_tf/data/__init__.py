@@ -8,6 +8,7 @@ import importlib
 _LAZY = {
     "Photo": "photos",
     "PhotoSet": "photos",
+    "find_landmarks": "landmarks",
     "find_photos": "photos",
     "group_people": "photos",
     "load_canvases": "photos",

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from faketagger_tf.data import pipeline
+from faketagger_tf.data.landmarks import find_landmarks
 from faketagger_tf.data.photos import (
     SPLITS,
     find_photos,
@@ -23,6 +24,11 @@ DRAWN = "drawn"
 DRAWN_COUNTS = {"train": 400, "validation": 60, "test": 100}
 # Canvases beyond this many bytes are read from their files anew in every epoch.
 MEMORY_LIMIT = 2 * 1024**3
+
+
+def is_tfrecord(data: str) -> bool:
+    """Whether `data` names TFRecord files rather than photos."""
+    return "*" in data or data.endswith(".tfrecord")
 
 
 def load_split(
@@ -64,6 +70,7 @@ def load_split(
     photos = find_photos(data, split)
     if groups:
         photos = group_people(photos, groups, people_per_group or None, group_seed)
+    photos = find_landmarks(photos)
     canvases, kept, _ = load_canvases(photos, image_size, canvas_scale, margin)
     return canvases, [photo.identity for photo in kept]
 
@@ -107,7 +114,7 @@ def load_dataset(
         "seed": seed,
         "message_bits": message_bits,
     }
-    if "*" in data or data.endswith(".tfrecord"):
+    if is_tfrecord(data):
         source = functools.partial(
             pipeline.tfrecord_dataset, data, image_size, batch_size, **options
         )
@@ -117,7 +124,7 @@ def load_dataset(
         if photos and len(photos) * size * size * 3 > MEMORY_LIMIT:
             source = functools.partial(
                 pipeline.photo_dataset,
-                photos,
+                find_landmarks(photos),
                 image_size,
                 batch_size,
                 canvas_scale=canvas_scale,

@@ -13,7 +13,12 @@ from concurrent import futures
 import numpy as np
 from absl import logging
 
-from faketagger_tf.photos.canvas import canvas_square, crop_canvas
+from faketagger_tf.photos.canvas import (
+    canvas_square,
+    crop_canvas,
+    similarity_from_landmarks,
+    warp_canvas,
+)
 from faketagger_tf.photos.codec import list_photos, read_photo
 
 SPLITS = ("train", "validation", "test")
@@ -32,6 +37,10 @@ class Photo:
             or a group of people.
         split: "train", "validation" or "test".
         box: the face as (left, top, width, height) in pixels; None where unknown.
+        landmarks: the face's five points (x, y) in pixels, in the order of
+            `photos.canvas.LANDMARKS`; None where unknown (see `data.landmarks`).
+        ita: individual typology angle in degrees, a rough measure of skin tone (dark
+            skin is low); None where unknown.
     """
 
     path: str
@@ -39,6 +48,8 @@ class Photo:
     identity: str = ""
     split: str = "train"
     box: tuple[float, float, float, float] | None = None
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    ita: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +86,13 @@ class PhotoSet:
             return self
         return PhotoSet(tuple(p for p in self.photos if p.split == split))
 
+    def spread(self, limit: int) -> PhotoSet:
+        """Returns `limit` photos, evenly from first to last; all of them for 0."""
+        count = min(limit, len(self)) or len(self)
+        return PhotoSet(
+            tuple(self.photos[i * len(self) // count] for i in range(count))
+        )
+
     def of_identity(self, identity: str) -> PhotoSet:
         """Returns the photos of one identity."""
         return PhotoSet(tuple(p for p in self.photos if p.identity == identity))
@@ -88,8 +106,8 @@ def find_photos(
     Three layouts are understood:
 
     - a CSV file with the columns `file` and `person`, and optionally `identity`,
-      `split`, `face_x`, `face_y`, `face_w`, `face_h`; files are relative to the CSV.
-      It is `csv`, or the one .csv file in the folder;
+      `split`, `face_x`, `face_y`, `face_w`, `face_h`, `ita`; files are relative to
+      the CSV. It is `csv`, or the one .csv file in the folder;
     - sub-folders only: each is one person and one identity of its own;
     - photos in the folder itself: all below it are taken as one mixed set, each file
       a person of its own, with no identity.
@@ -186,12 +204,18 @@ def read_canvas(
 ) -> np.ndarray:
     """Reads one photo's canvas: [S', S', 3] uint8 with S' = `padded_size`.
 
-    The margin is taken from around the canvas as far as the photo reaches.
+    With landmarks it is the canvas that `tagging` cuts, which may be turned and reach
+    over the photo's border; otherwise an upright square around the box, or the largest
+    one. The margin is taken from around it, of an upright square as far as the photo
+    reaches.
     """
     pixels = read_photo(photo.path)
     height, width = pixels.shape[:2]
     size = padded_size(image_size, margin)
     scale = canvas_scale * size / image_size
+    if photo.landmarks:
+        matrix = similarity_from_landmarks(np.array(photo.landmarks), size, scale)
+        return warp_canvas(pixels, matrix, size)
     try:
         square = canvas_square(width, height, photo.box, scale)
     except ValueError as error:
@@ -279,12 +303,14 @@ def _from_csv(table: str) -> list[Photo]:
                 f"{', '.join(SPLITS)} or none. Received: {split!r}."
             )
         values = [row.get(f"face_{name}") for name in "xywh"]
+        tone = row.get("ita") or None
         try:
             box = tuple(float(v) for v in values) if all(values) else None
+            ita = None if tone is None else float(tone)
         except ValueError:
             raise ValueError(
-                f"Line {line} of {table!r} must give the face as four numbers. "
-                f"Received: {values}."
+                f"Line {line} of {table!r} must give the face as four numbers and ita "
+                f"as one. Received: {values} and {tone!r}."
             ) from None
         if not row["file"] or not row["person"]:
             raise ValueError(
@@ -293,7 +319,7 @@ def _from_csv(table: str) -> list[Photo]:
             )
         path = os.path.join(folder, row["file"])
         identity = row.get("identity") or ""
-        photos.append(Photo(path, row["person"], identity, split, box))
+        photos.append(Photo(path, row["person"], identity, split, box, ita=ita))
     splits = {photo.person: set() for photo in photos}
     for photo in photos:
         splits[photo.person].add(photo.split)

@@ -430,7 +430,8 @@ def _open_cache(
             stamp = (state.st_size, state.st_mtime_ns)
         except OSError:
             stamp = None
-        digest.update(repr((os.path.abspath(photo.path), photo.box, stamp)).encode())
+        place = photo.landmarks or photo.box
+        digest.update(repr((os.path.abspath(photo.path), place, stamp)).encode())
     path = os.path.join(folder, f"canvases-{digest.hexdigest()[:16]}.u8")
     shape = (len(photos), 1 + size * size * 3)
     try:

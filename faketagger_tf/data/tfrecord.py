@@ -8,13 +8,16 @@ photos have. `pipeline.tfrecord_dataset` reads them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import sys
 
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import logging
 
+from faketagger_tf.command import run_main
+from faketagger_tf.data.landmarks import find_landmarks
 from faketagger_tf.data.photos import SPLITS, Photo, PhotoSet, find_photos, read_canvas
+from faketagger_tf.options import Checked, define_flags, from_flags, option
 from faketagger_tf.photos.codec import encode_image
 
 
@@ -112,43 +115,46 @@ def _example(photo: Photo, image: bytes) -> tf.train.Example:
     )
 
 
-def main(_) -> None:
-    values = flags.FLAGS
+@dataclasses.dataclass(frozen=True)
+class TfrecordOptions(Checked):
+    """What the command can be told."""
+
+    data: str = option("", "Folder of photos.", required=True)
+    csv: str = option("", "CSV of the photos; found in the folder if empty.")
+    output: str = option("", "Prefix of the output files.", required=True)
+    shards: int = option(8, "Files per split.", low=1)
+    image_size: int = option(128, "Side of the canvas in pixels.", low=16)
+    canvas_scale: float = option(1.9, "Side of the canvas over the face box's.")
+    margin: float = option(0.125, "Extra border for random crops.")
+    quality: int = option(0, "JPEG quality; 0 stores lossless PNG.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; see the module's docstring."""
+    del argv
+    options = from_flags(TfrecordOptions())
+    photos = find_photos(options.data, csv=options.csv)
     total = bad = 0
-    try:
-        photos = find_photos(values.data, csv=values.csv)
-        for split in SPLITS:
-            part = photos.of_split(split)
-            if not part:
-                continue
-            paths, skipped = write_tfrecords(
-                part,
-                f"{values.output}-{split}",
-                values.shards,
-                image_size=values.image_size,
-                canvas_scale=values.canvas_scale,
-                margin=values.margin,
-                quality=values.quality,
-            )
-            total, bad = total + len(part) - len(skipped), bad + len(skipped)
-            print(f"{split}: {len(part) - len(skipped)} photos in {len(paths)} files")
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+    for split in SPLITS:
+        part = photos.of_split(split)
+        if not part:
+            continue
+        paths, skipped = write_tfrecords(
+            find_landmarks(part),
+            f"{options.output}-{split}",
+            options.shards,
+            image_size=options.image_size,
+            canvas_scale=options.canvas_scale,
+            margin=options.margin,
+            quality=options.quality,
+        )
+        total, bad = total + len(part) - len(skipped), bad + len(skipped)
+        print(f"{split}: {len(part) - len(skipped)} photos in {len(paths)} files")
     if bad:
-        sys.exit(f"Wrote {total} photos; skipped {bad} that could not be read.")
-
-
-def _define_flags() -> None:
-    flags.DEFINE_string("data", None, "Folder of photos.", required=True)
-    flags.DEFINE_string("csv", "", "CSV of the photos; found in the folder if empty.")
-    flags.DEFINE_string("output", None, "Prefix of the output files.", required=True)
-    flags.DEFINE_integer("shards", 8, "Files per split.", lower_bound=1)
-    flags.DEFINE_integer("image_size", 128, "Side of the canvas in pixels.")
-    flags.DEFINE_float("canvas_scale", 1.9, "Side of the canvas over the face box's.")
-    flags.DEFINE_float("margin", 0.125, "Extra border for random crops.")
-    flags.DEFINE_integer("quality", 0, "JPEG quality; 0 stores lossless PNG.")
+        raise ValueError(f"Wrote {total} photos; skipped {bad} that could not be read.")
+    return 0
 
 
 if __name__ == "__main__":
-    _define_flags()
-    app.run(main)
+    define_flags(TfrecordOptions())
+    run_main(main)

@@ -19,6 +19,7 @@ from faketagger_tf.evaluation.canvases import (
     read_logits,
     tag_canvases,
 )
+from faketagger_tf.evaluation.report import markdown_table
 from faketagger_tf.manipulations.photometric import to_uint8
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.metrics import psnr
@@ -138,19 +139,25 @@ def count_false_positives(examine: Callable, photos: Iterable[np.ndarray]) -> di
 
 def markdown_attacks(attacks: dict[str, dict], untagged: dict[str, dict]) -> str:
     """Returns the results of the two functions above as Markdown tables."""
-    lines = ["| attack | bit accuracy | word error | PSNR, dB |", "|---|---|---|---|"]
-    lines += [
-        f"| {name} | {row['bit_accuracy']:.4f} | {row['word_error_rate']:.4f} | "
-        f"{row['psnr']:.1f} |"
-        for name, row in attacks.items()
-    ]
+    keys = "bit_accuracy", "word_error_rate"
+    table = markdown_table(
+        ["attack", "bit accuracy", "word error", "PSNR, dB"],
+        (
+            [name, *(row[key] for key in keys), f"{row['psnr']:.1f}"]
+            for name, row in attacks.items()
+        ),
+    )
     rates = [f"{rate:.0e}" for rate in FALSE_POSITIVE_RATES]
     titles = ["untagged", "faces", "smallest p", "p below 1e-02"]
     titles += [f"found at {rate}" for rate in rates]
-    lines += ["", "| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
-    for name, row in untagged.items():
-        cells = [name, str(row["faces"]), f"{row['smallest_p_value']:.1e}"]
-        cells += [str(row["below_p"]["1e-02"])]
-        cells += [str(row["found"][rate]) for rate in rates]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = (
+        [
+            name,
+            row["faces"],
+            f"{row['smallest_p_value']:.1e}",
+            row["below_p"]["1e-02"],
+            *(row["found"][rate] for rate in rates),
+        ]
+        for name, row in untagged.items()
+    )
+    return table + "\n" + markdown_table(titles, rows)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from faketagger_tf import metrics
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.evaluation.report import markdown_table
 from faketagger_tf.manipulations import Chain, Context
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.presence import Presence, surprise
+from faketagger_tf.models import encoder_inputs
 
 BATCH = 32
 # At which the share of tags that are found is reported.
@@ -44,7 +46,7 @@ def tag_canvases(
     encoder: keras.Model,
     covers: np.ndarray,
     code_bits: np.ndarray,
-    psnr: float | None = None,
+    strength: float | None = None,
     refine: Callable | None = None,
 ) -> np.ndarray:
     """Tags canvases.
@@ -54,7 +56,8 @@ def tag_canvases(
         encoder: the image encoder.
         covers: uint8 `[N, S, S, 3]`.
         code_bits: `[N, L]` of 0 and 1.
-        psnr: strength in dB for a scheduled encoder; None takes the configuration's.
+        strength: in the unit of the encoder's kind (dB for "scheduled"); None takes the
+            configuration's.
         refine: cover, message, residual -> residual, such as a `refine.Refiner`.
 
     Returns:
@@ -64,13 +67,11 @@ def tag_canvases(
     for start in range(0, len(covers), BATCH):
         part = slice(start, start + BATCH)
         cover = covers[part].astype(np.float32) / 255.0
-        inputs = {"cover": cover, "message": code_bits[part].astype(np.float32)}
-        if config.strength == "scheduled":
-            value = config.psnr if psnr is None else psnr
-            inputs["psnr"] = np.full((len(cover), 1), value, np.float32)
+        message = code_bits[part].astype(np.float32)
+        inputs = encoder_inputs(config, cover, message, strength)
         residual = encoder(inputs, training=False)
         if refine:
-            residual = refine(cover, inputs["message"], residual)
+            residual = refine(cover, message, residual)
         residual = keras.ops.convert_to_numpy(residual)
         tagged[part] = metrics.to_uint8(cover + residual)
     return tagged
@@ -95,34 +96,36 @@ def keras_decode(decoder: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 def evaluate(
     config: TaggerConfig,
     encoder: keras.Model,
-    decode: Callable[[np.ndarray], np.ndarray],
+    decoders: Mapping[str, Callable[[np.ndarray], np.ndarray]],
     covers: np.ndarray,
     chains: Sequence[Chain],
     context: Context,
     *,
     identities: Sequence[str] = (),
     seed: int = 0,
-    psnr: float | None = None,
+    strength: float | None = None,
     samples: int = 4,
     repeats: int = 1,
     presence: Presence | None = None,
     refine: Callable | None = None,
-) -> tuple[dict, list[Sample], dict[str, np.ndarray]]:
+) -> tuple[dict, list[Sample]]:
     """Tags every cover with random payloads and reads them after every chain.
 
-    A chain that swaps A for B is measured on A's photos alone where the identities
-    are known.
+    Photos go through batch by batch, each through every chain and every decoder, so
+    that beside the covers only a batch of canvases is held. A chain that swaps A for B
+    is measured on A's photos alone where the identities are known.
 
     Args:
         config: the tagger's configuration.
         encoder: the image encoder.
-        decode: float32 canvases `[n, S, S, 3]` in [0, 1] -> logits `[n, L]`.
+        decoders: name -> float32 canvases `[n, S, S, 3]` in [0, 1] -> logits `[n, L]`;
+            at least one. The first is the report's; the others are compared with it.
         covers: uint8 `[N, S, S, 3]` of people not trained on.
         chains: manipulations, run with real codecs.
         context: the face-swap models that the chains name.
         identities: N names, or empty.
         seed: of payloads and manipulations; one seed, one report.
-        psnr: strength in dB for a scheduled encoder; None takes the configuration's.
+        strength: as in `tag_canvases`.
         samples: photos that are kept for the picture.
         repeats: payloads that each cover is tagged with, one after the other.
         presence: calibration of the presence score; with one, the report also has the
@@ -130,86 +133,135 @@ def evaluate(
         refine: as in `tag_canvases`.
 
     Returns:
-        The report as written to report.json; the samples; and, by spec, the
-        manipulated canvases, for whoever wants to read them again.
+        The report as written to report.json, with "decoders" if there are several:
+        name -> {"manipulations", "images", "same_bits" (images in which it reads the
+        first decoder's bits), "largest_logit_difference"}; and the samples.
+
+    Raises:
+        ValueError: there is no decoder.
     """
+    if not decoders:
+        raise ValueError("At least one decoder is needed. Received: none.")
     code = MessageCode(config.payload_bits, config.message_bits, config.crc_bits)
-    rng = np.random.default_rng([seed, 0])
-    photos = len(covers)
-    covers = np.concatenate([covers] * repeats)
+    photos, words = len(covers), len(covers) * repeats
     identities = list(identities) * repeats
-    payload_bits = code.random_payloads(len(covers), rng)
+    payload_bits = code.random_payloads(words, np.random.default_rng([seed, 0]))
     code_bits = code.encode(payload_bits)
-    tagged = tag_canvases(config, encoder, covers, code_bits, psnr, refine)
-    chosen = _spread(photos, samples, identities)
-    kept = [
-        Sample(
-            covers[i],
-            tagged[i],
-            code_bits[i],
-            int("".join(map(str, payload_bits[i])), 2),
-            {},
-        )
-        for i in chosen
+    kept = {i: None for i in _spread(photos, samples, identities)}
+    # A stream of its own for every spec: adding one does not change the others.
+    streams = {
+        str(chain): np.random.default_rng([seed, zlib.crc32(str(chain).encode())])
+        for chain in chains
+    }
+    logits = {name: {} for name in decoders}
+    fidelity = {"psnr": [], "ssim": []}
+    for start in range(0, words, BATCH):
+        rows = np.arange(start, min(start + BATCH, words))
+        cover = covers[rows % photos]
+        tagged = tag_canvases(config, encoder, cover, code_bits[rows], strength, refine)
+        fidelity["psnr"].append(metrics.psnr(cover, tagged))
+        fidelity["ssim"].append(metrics.ssim(cover, tagged))
+        for i in kept.keys() & set(rows.tolist()):
+            payload = int("".join(map(str, payload_bits[i])), 2)
+            canvas = cover[i - start], tagged[i - start]
+            kept[i] = Sample(*canvas, code_bits[i], payload, {})
+        # A face that is pasted in comes from a photo without a tag.
+        own = dataclasses.replace(context, donors=covers[(rows - 1) % photos])
+        for chain in chains:
+            spec = str(chain)
+            images = chain.apply_real(tagged, streams[spec], own)
+            for number, (name, decode) in enumerate(decoders.items()):
+                read = read_logits(decode, images)
+                logits[name].setdefault(spec, []).append(read)
+                if number:
+                    continue
+                for i in kept.keys() & set(rows.tolist()):
+                    wrong = np.sum((read[i - start] > 0) != (code_bits[i] > 0))
+                    kept[i].manipulated[spec] = images[i - start], int(wrong)
+    logits = {
+        name: {spec: np.concatenate(parts) for spec, parts in found.items()}
+        for name, found in logits.items()
+    }
+    thirds = [
+        np.tile(third, repeats)
+        for third in lightness_thirds(covers, config.face_region)
     ]
+    sources = {str(chain): swap_sources(chain, identities, words) for chain in chains}
+
+    def measure(found: dict[str, np.ndarray]) -> dict[str, dict]:
+        return {
+            spec: _row(
+                config,
+                code,
+                read,
+                code_bits,
+                payload_bits,
+                sources[spec],
+                thirds,
+                presence,
+            )
+            for spec, read in found.items()
+        }
+
+    first, *others = decoders
     report = {
-        "psnr": float(np.mean(metrics.psnr(covers, tagged))),
-        "ssim": float(np.mean(metrics.ssim(covers, tagged))),
+        **{name: float(np.mean(np.concatenate(x))) for name, x in fidelity.items()},
         "message_bits": config.message_bits,
         "payload_bits": config.payload_bits,
         "images": photos,
         "payloads_per_image": repeats,
-        "manipulations": {},
+        "manipulations": measure(logits[first]),
     }
-    # A face that is pasted in comes from a photo without a tag.
-    donors = np.roll(covers, 1, axis=0)
-    thirds = lightness_thirds(covers, config.face_region)
-    manipulated = {}
-    for chain in chains:
-        spec = str(chain)
-        # A stream of its own for every spec: adding one does not change the others.
-        stream = np.random.default_rng([seed, zlib.crc32(spec.encode())])
-        images = np.concatenate(
-            [
-                chain.apply_real(
-                    tagged[i : i + BATCH],
-                    stream,
-                    dataclasses.replace(context, donors=donors[i : i + BATCH]),
-                )
-                for i in range(0, len(tagged), BATCH)
-            ]
-        )
-        logits = read_logits(decode, images)
-        read = code.decode(logits)
-        wrong = np.sum((logits > 0) != (code_bits > 0), axis=1)
-        rows = swap_sources(chain, identities, len(covers))
-        failed = np.any(read.payload_bits != payload_bits, axis=1)
-        report["manipulations"][spec] = {
-            "bit_accuracy": float(1.0 - np.mean(wrong[rows]) / config.message_bits),
-            "word_error_rate": float(np.mean(failed[rows])),
-            "raw_word_error_rate": float(np.mean(wrong[rows] > 0)),
-            "words": int(np.sum(rows)),
-            "bit_accuracy_by_lightness": [
-                float(1.0 - np.mean(wrong[rows & third]) / config.message_bits)
-                if np.any(rows & third)
-                else None
-                for third in thirds
-            ],
+    if others:
+        report["decoders"] = {
+            name: {
+                "manipulations": measure(logits[name]),
+                **_compare(logits[first], logits[name]),
+            }
+            for name in others
         }
-        if presence:
-            surprises = surprise(read.score, config.message_bits, code.k)
-            p_values = np.array(
-                [presence.p_value(float(x), config.crc_bits) for x in surprises]
-            )
-            for rate in FALSE_POSITIVE_RATES:
-                found = read.crc_ok & ~failed & (p_values <= rate)
-                report["manipulations"][spec][_rate_key(rate)] = float(
-                    np.mean(found[rows])
-                )
-        for sample, i in zip(kept, chosen, strict=True):
-            sample.manipulated[spec] = (images[i], int(wrong[i]))
-        manipulated[spec] = images
-    return report, kept, manipulated
+    return report, list(kept.values())
+
+
+def _row(
+    config, code, logits, code_bits, payload_bits, rows, thirds, presence
+) -> dict[str, float]:
+    """One manipulation's entry of the report."""
+    read = code.decode(logits)
+    wrong = np.sum((logits > 0) != (code_bits > 0), axis=1)
+    failed = np.any(read.payload_bits != payload_bits, axis=1)
+    row = {
+        "bit_accuracy": float(1.0 - np.mean(wrong[rows]) / config.message_bits),
+        "word_error_rate": float(np.mean(failed[rows])),
+        "raw_word_error_rate": float(np.mean(wrong[rows] > 0)),
+        "words": int(np.sum(rows)),
+        "bit_accuracy_by_lightness": [
+            float(1.0 - np.mean(wrong[rows & third]) / config.message_bits)
+            if np.any(rows & third)
+            else None
+            for third in thirds
+        ],
+    }
+    if presence:
+        surprises = surprise(read.score, config.message_bits, code.k)
+        p_values = np.array(
+            [presence.p_value(float(x), config.crc_bits) for x in surprises]
+        )
+        for rate in FALSE_POSITIVE_RATES:
+            found = read.crc_ok & ~failed & (p_values <= rate)
+            row[_rate_key(rate)] = float(np.mean(found[rows]))
+    return row
+
+
+def _compare(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict:
+    """How far another decoder's logits are from the first one's, over all chains."""
+    ours, theirs = (np.concatenate(list(x.values())) for x in (ours, theirs))
+    alike = np.all((ours > 0) == (theirs > 0), axis=1)
+    return {
+        "images": len(ours),
+        "same_bits": int(alike.sum()),
+        "largest_logit_difference": float(np.abs(ours - theirs).max()),
+    }
 
 
 def lightness_thirds(covers: np.ndarray, face_region: float) -> list[np.ndarray]:
@@ -257,42 +309,45 @@ def _rate_key(rate: float) -> str:
     return f"true_positive_rate_at_{rate:.0e}"
 
 
-def markdown_table(report: dict) -> str:
+def markdown_report(report: dict) -> str:
     """Returns a report as Markdown."""
     rates = [
         rate
         for rate in FALSE_POSITIVE_RATES
         if all(_rate_key(rate) in row for row in report["manipulations"].values())
     ]
+    keys = ["words", "bit_accuracy", "word_error_rate", "raw_word_error_rate"]
+    keys += [_rate_key(rate) for rate in rates]
     titles = ["manipulation", "words", "bit accuracy", "word error"]
     titles += ["word error, raw bits"]
     titles += [f"found at {rate:.0e}" for rate in rates]
-    lines = [
+
+    def rows(manipulations):
+        for spec, row in manipulations.items():
+            yield [f"`{spec}`", *(row[key] for key in keys)]
+
+    text = (
         f"{report['images']} photos, {report['payloads_per_image']} payload(s) each, "
         f"PSNR {report['psnr']:.2f} dB, SSIM {report['ssim']:.4f}, "
-        f"{report['message_bits']} code bits, {report['payload_bits']} payload bits.",
-        "",
-        "| " + " | ".join(titles) + " |",
-        "|---" * len(titles) + "|",
-    ]
-    for spec, row in report["manipulations"].items():
-        cells = [f"`{spec}`".replace("|", "\\|"), f"{row['words']}"]
-        values = [row["bit_accuracy"], row["word_error_rate"]]
-        values += [row["raw_word_error_rate"], *(row[_rate_key(r)] for r in rates)]
-        cells += [f"{value:.4f}" for value in values]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        f"{report['message_bits']} code bits, {report['payload_bits']} payload bits."
+        "\n\n"
+    ) + markdown_table(titles, rows(report["manipulations"]))
+    for name, other in report.get("decoders", {}).items():
+        text += (
+            f"\nThe decoder `{name}` reads the same bits in {other['same_bits']} of "
+            f"{other['images']} images; logits differ by at most "
+            f"{other['largest_logit_difference']:.2g}.\n\n"
+        ) + markdown_table(titles, rows(other["manipulations"]))
+    return text
 
 
 def markdown_lightness(report: dict) -> str:
     """Returns a report's bit accuracy by lightness of the face as Markdown."""
-    lines = ["| bit accuracy | darkest third | middle third | lightest third |"]
-    lines += ["|---|---|---|---|"]
-    for spec, row in report["manipulations"].items():
-        cells = [f"`{spec}`".replace("|", "\\|")]
-        cells += [
-            "-" if value is None else f"{value:.4f}"
-            for value in row["bit_accuracy_by_lightness"]
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    titles = ["bit accuracy", "darkest third", "middle third", "lightest third"]
+    return markdown_table(
+        titles,
+        (
+            [f"`{spec}`", *row["bit_accuracy_by_lightness"]]
+            for spec, row in report["manipulations"].items()
+        ),
+    )

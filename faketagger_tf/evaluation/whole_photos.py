@@ -1,154 +1,322 @@
-"""Prints how many tags are read back from whole photos at their own size.
+"""How many tags are read back from whole photos, by size, strength and skin tone.
 
     python -m faketagger_tf.evaluation.whole_photos --data=photos [--tagger=portrait128]
 
-Each photo of the split is tagged with a random payload as `faketagger tag` does it,
-changed, and read as `faketagger trace` does it. `read`: the payload came back; `wrong`:
-another one was reported as found, on a tagged photo or on an untagged one.
+Each photo is scaled so that its face's canvas has a given size, tagged with a random
+payload as `faketagger tag` does it, changed (`changes.CHANGES`, real codecs), and read
+as `faketagger trace` does it. `found`: the payload came back at a p-value of at most
+`--fpr`. `wrong`: another payload was reported as found.
 """
 
 from __future__ import annotations
 
-import time
+import dataclasses
+import os
 import zlib
+from collections.abc import Mapping, Sequence
+from concurrent import futures
 
-import cv2
 import numpy as np
-from absl import flags
+from tqdm import tqdm
 
-from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.data import find_photos
-from faketagger_tf.deepfake import swap_faces
-from faketagger_tf.metrics import psnr
-from faketagger_tf.photos import decode_photo, encode_image, read_photo
-from faketagger_tf.presets import load_faceswap, write_atomic
+from faketagger_tf.command import run_main
+from faketagger_tf.data import Photo, find_photos
+from faketagger_tf.evaluation.changes import CHANGES, Change, Scene, scale
+from faketagger_tf.evaluation.report import markdown_table, write_report
+from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
+from faketagger_tf.options import Checked, define_flags, from_flags, option
+from faketagger_tf.photos import read_photo
+from faketagger_tf.presets import load_faceswap
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
-FLAGS = flags.FLAGS
+SIDES = (120, 250, 500)  # Of the face's canvas, in photo pixels.
+TONES = ("darkest third", "middle third", "lightest third")
 
 
-def jpeg(photo: np.ndarray, quality: int) -> np.ndarray:
-    """Saves a photo as JPEG and opens it again."""
-    return decode_photo(encode_image(photo, ".jpg", quality))
+@dataclasses.dataclass
+class Outcome:
+    """What one photo gave at one size and strength.
+
+    Attributes:
+        found: change -> whether the payload came back; a change that the photo could
+            not take is left out.
+        wrong: changes after which another payload was reported as found.
+        refused: changes after which the photo was too small to be read: not found.
+        untagged: faces read before tagging, and those with a tag reported as found.
+        visibility: `measure_visibility` of the whole photo.
+    """
+
+    found: dict[str, bool]
+    wrong: list[str]
+    refused: list[str]
+    untagged: tuple[int, int]
+    visibility: dict[str, float]
 
 
-def resize(photo: np.ndarray, factor: float) -> np.ndarray:
-    """Resizes by area when smaller, cubic when larger."""
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    return cv2.resize(photo, None, fx=factor, fy=factor, interpolation=method)
+def measure_photos(
+    tagger: Tagger,
+    photos: Sequence[Photo],
+    *,
+    sides: Sequence[int] = SIDES,
+    strengths: Sequence[float | None] = (None,),
+    changes: Mapping[str, Change] = CHANGES,
+    swap=None,
+    fpr: float = FPR,
+    refine: int = 0,
+    seed: int = 1,
+    threads: int = 0,
+) -> dict:
+    """Measures a tagger on whole photos.
 
+    Args:
+        tagger: tags and reads; used from many threads.
+        photos: of people not trained on. With `ita`, rows are also given by thirds.
+        sides: of the largest face's canvas in pixels, to which the photo is scaled;
+            0 leaves it as it is.
+        strengths: as `Tagger.embed` takes them; None is the tagger's own.
+        changes: name -> what happens to the photo.
+        swap: (configuration, model) of a face-swap autoencoder, or None.
+        fpr: largest p-value of a tag that counts as found.
+        refine: steps of refinement.
+        seed: of payloads and changes; one seed, one result.
+        threads: 0 takes one a core.
 
-def rotate(photo: np.ndarray, degrees: float) -> np.ndarray:
-    """Turns a photo about its middle; the corners that come in are black."""
-    height, width = photo.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
-    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_CUBIC)
+    Returns:
+        {"fpr", "rows": [{"canvas", "strength", "change", "photos", "found" (a share),
+        "wrong", "refused", "found_by_tone" (three shares, dark skin first; None where
+        unknown)}], "sets": [{"canvas", "strength", "photos", "untagged_faces",
+        "untagged_found", and the means of `measure_visibility`}], "skipped": [[path,
+        reason]]}.
 
-
-def crop_around(photo: np.ndarray, box, rng: np.random.Generator) -> np.ndarray:
-    """Cuts 5% to 15% off each side, as far as the face's box allows."""
-    height, width = photo.shape[:2]
-    left, top, box_width, box_height = box
-    limits = left, top, width - left - box_width, height - top - box_height
-    sides = [
-        int(max(0, min(share * length, limit)))
-        for share, length, limit in zip(
-            rng.uniform(0.05, 0.15, 4), (width, height) * 2, limits, strict=True
-        )
+    Raises:
+        ValueError: no photo could be measured.
+    """
+    options = {"changes": changes, "swap": swap, "fpr": fpr, "refine": refine}
+    tasks = [
+        (number, side, strength)
+        for side in sides
+        for strength in strengths
+        for number in range(len(photos))
     ]
-    cropped = photo[sides[1] : height - sides[3], sides[0] : width - sides[2]]
-    return np.ascontiguousarray(cropped)
 
+    def run(task) -> Outcome | str:
+        number, side, strength = task
+        try:
+            return measure_photo(
+                tagger, photos[number], side, strength, seed=seed, **options
+            )
+        except ValueError as error:
+            return str(error)
 
-def changes(box, rng: np.random.Generator, swap) -> dict:
-    """Name -> function photo -> photo, for one photo."""
-    turn = rng.choice([-1, 1])
-    found = {
-        "as tagged": lambda photo: photo,
-        "JPEG 75": lambda photo: jpeg(photo, 75),
-        "JPEG 50": lambda photo: jpeg(photo, 50),
-        "half size": lambda photo: resize(photo, 0.5),
-        "double size, JPEG 75": lambda photo: jpeg(resize(photo, 2.0), 75),
-        "crop": lambda photo: crop_around(photo, box, rng),
-        "rotation by 10 degrees": lambda photo: rotate(photo, 10 * turn),
-        "crop, rotation by 10 degrees": lambda photo: rotate(
-            crop_around(photo, box, rng), 10 * turn
-        ),
-        "crop, half size, JPEG 75": lambda photo: jpeg(
-            resize(crop_around(photo, box, rng), 0.5), 75
-        ),
-    }
-    if swap:
-        config, model = swap
-        found["deepfake, JPEG 75"] = lambda photo: jpeg(
-            swap_faces(photo, config, model, config.identities[-1])[0], 75
+    with futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        results = list(tqdm(pool.map(run, tasks), total=len(tasks), unit="photo"))
+    outcomes: dict[tuple, dict[int, Outcome]] = {}
+    skipped = {}
+    for (number, side, strength), result in zip(tasks, results, strict=True):
+        if isinstance(result, str):
+            skipped.setdefault(photos[number].path, result)
+        else:
+            outcomes.setdefault((side, strength), {})[number] = result
+    if not outcomes:
+        reason = next(iter(skipped.values()), "There are none.")
+        raise ValueError(f"None of the {len(photos)} photos was measured. {reason}")
+    tones = skin_tone_thirds(photos)
+    report = {"fpr": fpr, "rows": [], "sets": []}
+    for (side, strength), found in outcomes.items():
+        place = {"canvas": side, "strength": strength}
+        untagged = np.sum([o.untagged for o in found.values()], axis=0)
+        report["sets"].append(
+            {
+                **place,
+                "photos": len(found),
+                "untagged_faces": int(untagged[0]),
+                "untagged_found": int(untagged[1]),
+                **mean_of([o.visibility for o in found.values()]),
+            }
         )
-    return found
+        for change in changes:
+            row = _row(change, found, tones)
+            if row["photos"]:
+                report["rows"].append({**place, **row})
+    report["skipped"] = [list(item) for item in skipped.items()]
+    return report
+
+
+def measure_photo(
+    tagger: Tagger,
+    entry: Photo,
+    side: int,
+    strength: float | None,
+    *,
+    changes: Mapping[str, Change],
+    swap,
+    fpr: float,
+    refine: int,
+    seed: int,
+) -> Outcome:
+    """Scales, tags, changes and reads one photo; see `measure_photos`.
+
+    Raises:
+        ValueError: the photo cannot be read or is too small to be tagged.
+    """
+    name = zlib.crc32(os.path.basename(entry.path).encode())
+    payload = int(
+        np.random.default_rng([seed, name]).integers(2**tagger.config.payload_bits)
+    )
+    photo = read_photo(entry.path)
+    size = tagger.config.image_size
+    canvases = tagger.find_canvases(photo)
+    if side:
+        photo = scale(photo, side / canvases[0].side(size))
+        canvases = tagger.find_canvases(photo)
+    untagged = tagger.examine(photo, fpr)
+    tagged = tagger.embed(photo, payload, strength, canvases, refine)
+    found, wrong, refused = {}, [], []
+    faces = tuple(canvas.face for canvas in canvases if canvas.face)
+    scene = Scene(np.random.default_rng(0), faces, swap)
+    for change_name, change in changes.items():
+        # A stream of its own for every change: adding one does not alter the others.
+        rng = np.random.default_rng([seed, name, zlib.crc32(change_name.encode())])
+        try:
+            changed = change(tagged, dataclasses.replace(scene, rng=rng))
+        except ValueError:  # No face to be swapped, or no model.
+            continue
+        try:
+            payloads = {r.payload for r in tagger.read(changed, fpr)}
+        except ValueError:  # Too small to be read.
+            refused.append(change_name)
+            payloads = set()
+        found[change_name] = payload in payloads
+        if payloads - {payload}:
+            wrong.append(change_name)
+    return Outcome(
+        found,
+        wrong,
+        refused,
+        (len(untagged), sum(reading.found for reading in untagged)),
+        measure_visibility(photo, tagged),
+    )
+
+
+def skin_tone_thirds(photos: Sequence[Photo]) -> list[set[int]]:
+    """Splits photos by `ita` into thirds, dark skin first; empty where all lack it."""
+    known = [i for i, photo in enumerate(photos) if photo.ita is not None]
+    order = sorted(known, key=lambda i: photos[i].ita)
+    return [set(part.tolist()) for part in np.array_split(np.array(order, int), 3)]
+
+
+def _row(change: str, outcomes: dict[int, Outcome], tones: list[set[int]]) -> dict:
+    took = {i: o.found[change] for i, o in outcomes.items() if change in o.found}
+    thirds = [[value for i, value in took.items() if i in third] for third in tones]
+    return {
+        "change": change,
+        "photos": len(took),
+        "found": float(np.mean(list(took.values()))) if took else None,
+        "wrong": sum(change in o.wrong for o in outcomes.values()),
+        "refused": sum(change in o.refused for o in outcomes.values()),
+        "found_by_tone": [float(np.mean(t)) if t else None for t in thirds],
+    }
+
+
+def markdown_photos(report: dict) -> str:
+    """Returns a report of `measure_photos` as Markdown, a column a size."""
+    places = [(entry["canvas"], entry["strength"]) for entry in report["sets"]]
+    titles = [_title(*place) for place in places]
+    rows = {(r["canvas"], r["strength"], r["change"]): r for r in report["rows"]}
+    changes = list(dict.fromkeys(row["change"] for row in report["rows"]))
+
+    def cell(row: dict | None) -> str | None:
+        if row is None:
+            return None
+        text = _percent(row["found"])
+        text += f", {row['wrong']} wrong" if row["wrong"] else ""
+        return text + (f", {row['refused']} too small" if row["refused"] else "")
+
+    text = f"Share of tags found at p <= {report['fpr']:.0e}.\n\n"
+    text += markdown_table(
+        ["change", *titles],
+        ([c, *(cell(rows.get((*place, c))) for place in places)] for c in changes),
+    )
+    lines = {
+        "photos": lambda s: s["photos"],
+        "found on untagged faces": lambda s: (
+            f"{s['untagged_found']} of {s['untagged_faces']}"
+        ),
+        "FLIP mean / p99": lambda s: f"{s['flip_mean']:.3f} / {s['flip_p99']:.3f}",
+        "PSNR, dB": lambda s: f"{s['psnr']:.2f}",
+        "SSIM": lambda s: f"{s['ssim']:.4f}",
+    }
+    text += "\n" + markdown_table(
+        ["whole photo", *titles],
+        ([name, *map(value, report["sets"])] for name, value in lines.items()),
+    )
+    for place, title in zip(places, titles, strict=True):
+        known = [rows[(*place, c)] for c in changes if (*place, c) in rows]
+        if any(share is not None for row in known for share in row["found_by_tone"]):
+            text += "\n" + markdown_table(
+                [f"by skin tone, {title}", *TONES],
+                ([r["change"], *map(_percent, r["found_by_tone"])] for r in known),
+            )
+    if report["skipped"]:
+        text += f"\n{len(report['skipped'])} photos were skipped, among them:\n\n"
+        text += "".join(f"- {reason}\n" for _, reason in report["skipped"][:5])
+    return text
+
+
+def _title(canvas: int, strength: float | None) -> str:
+    title = f"canvas {canvas}" if canvas else "own size"
+    return title if strength is None else f"{title} at {strength:g}"
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f}%"
+
+
+@dataclasses.dataclass(frozen=True)
+class WholePhotosOptions(Checked):
+    """What the command can be told."""
+
+    tagger: str = option("portrait128", "A preset's name or a run's folder.")
+    data: str = option("", "Folder of photos.", required=True)
+    split: str = option("test", "Split to measure; empty for all.")
+    swap_model: str = option("", "Also deepfake them with this model.")
+    canvas: tuple[int, ...] = option(
+        SIDES,
+        "Pixels to which the face's canvas is scaled; 0 for none; repeat for more.",
+    )
+    psnr: tuple[float, ...] = option(
+        (0.0,), "Strength in dB; 0 takes the tagger's own; repeat the flag for more."
+    )
+    refine: int = option(0, "Steps of refinement.", low=0)
+    fpr: float = option(FPR, "Largest p-value of a tag that counts as found.")
+    limit: int = option(0, "Photos at most; 0 for all.", low=0)
+    threads: int = option(0, "Photos at once; 0 takes one a core.", low=0)
+    seed: int = option(1, "Of payloads and changes.")
+    output: str = option("build/tracing", "Report to write, without .json and .md.")
 
 
 def main(argv: list[str]) -> int:
-    """Runs the measurement; see the module's docstring."""
+    """Runs the command; see the module's docstring."""
     del argv
-    tagger = Tagger.load(FLAGS.tagger)
-    swap = load_faceswap(FLAGS.swap_model) if FLAGS.swap_model else None
-    photos = list(find_photos(require_flag("data"), FLAGS.split))
-    photos = photos[: FLAGS.limit or None]
-    read, wrong, small, strengths = {}, {}, {}, []
-    start = time.monotonic()
-    for number, entry in enumerate(photos):
-        photo = read_photo(entry.path)
-        rng = np.random.default_rng([FLAGS.seed, zlib.crc32(entry.person.encode())])
-        payload = int(rng.integers(2**tagger.config.payload_bits))
-        canvases = tagger.find_canvases(photo)
-        tagged = tagger.embed(
-            photo, payload, FLAGS.psnr or None, canvases, FLAGS.refine
-        )
-        strengths.append(float(psnr(photo[None], tagged[None])[0]))
-        face = canvases[0].face
-        box = face.box if face else (0, 0, photo.shape[1], photo.shape[0])
-        tests = {"untagged": lambda _, photo=photo: photo} | changes(box, rng, swap)
-        for name, change in tests.items():
-            try:
-                changed = change(tagged)
-                found = [r.payload for r in tagger.read(changed, FLAGS.fpr)]
-            except ValueError:  # Too small to be read, or no face to be swapped.
-                small[name] = small.get(name, 0) + 1
-                continue
-            right = payload in found and name != "untagged"
-            read.setdefault(name, []).append(right)
-            others = set(found) - ({payload} if right else set())
-            wrong.setdefault(name, []).append(bool(others))
-        if (number + 1) % 20 == 0:
-            each = (time.monotonic() - start) / (number + 1)
-            left = each * (len(photos) - number - 1)
-            print(f"{number + 1}/{len(photos)} photos, {left:.0f} s left", flush=True)
-    lines = [
-        f"{len(photos)} photos, PSNR {np.mean(strengths):.2f} dB over the whole photo, "
-        f"p <= {FLAGS.fpr:.0e}.",
-        "",
-        "| change | photos | read | wrong |",
-        "|---|---|---|---|",
-    ]
-    for name, rows in read.items():
-        share = "-" if name == "untagged" else f"{100 * np.mean(rows):.1f}%"
-        lines.append(f"| {name} | {len(rows)} | {share} | {sum(wrong[name])} |")
-    lines += [f"\n{n} photos could not take: {name}." for name, n in small.items()]
-    table = "\n".join(lines) + "\n"
+    options = from_flags(WholePhotosOptions())
+    tagger = Tagger.load(options.tagger)
+    report = measure_photos(
+        tagger,
+        find_photos(options.data, options.split).spread(options.limit),
+        sides=options.canvas,
+        strengths=[value or None for value in options.psnr],
+        swap=load_faceswap(options.swap_model) if options.swap_model else None,
+        fpr=options.fpr,
+        refine=options.refine,
+        seed=options.seed,
+        threads=options.threads,
+    )
+    table = markdown_photos(report)
+    write_report(options.output, report, table)
     print(table)
-    if FLAGS.output:
-        write_atomic(FLAGS.output, table)
     return 0
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("tagger", "portrait128", "A preset's name or a run's folder.")
-    flags.DEFINE_string("data", None, "Folder of photos.")
-    flags.DEFINE_string("split", "test", "Split to measure; empty for all.")
-    flags.DEFINE_string("swap_model", None, "Also deepfake them with this model.")
-    flags.DEFINE_float("psnr", 0.0, "Strength in dB; 0 takes the tagger's own.")
-    flags.DEFINE_integer("refine", 0, "Steps of refinement.", lower_bound=0)
-    flags.DEFINE_float("fpr", FPR, "Largest p-value of a tag that counts as found.")
-    flags.DEFINE_integer("limit", 0, "Photos at most; 0 for all.", lower_bound=0)
-    flags.DEFINE_integer("seed", 1, "Of payloads and changes.")
-    flags.DEFINE_string("output", "", "Markdown file to write; empty for none.")
+    define_flags(WholePhotosOptions())
     run_main(main)

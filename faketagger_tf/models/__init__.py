@@ -1,7 +1,7 @@
 """Keras functional models: image encoder, image decoder, face-swap autoencoders."""
 
 from faketagger_tf.models.decoder import build_decoder
-from faketagger_tf.models.encoder import build_encoder
+from faketagger_tf.models.encoder import build_encoder, encoder_inputs
 from faketagger_tf.models.faceswap import (
     FaceswapConfig,
     build_faceswap,
@@ -14,6 +14,7 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "build_faceswap",
+    "encoder_inputs",
     "render",
     "swap_function",
 ]

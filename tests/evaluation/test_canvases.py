@@ -1,6 +1,7 @@
 """The evaluation's arithmetic, with a decoder whose answers are known."""
 
 import json
+import weakref
 
 import cv2
 import numpy as np
@@ -43,15 +44,15 @@ def embedded_bits(seed):
     return payloads, code.encode(payloads)
 
 
-def oracle(logits):
-    """A decoder that answers with given logits, batch after batch."""
-    position = 0
+def oracle(logits, chains=1):
+    """Answers with given logits, each batch as often as there are chains."""
+    calls = 0
 
     def decode(images):
-        nonlocal position
-        part = logits[position : position + len(images)]
-        position = (position + len(images)) % len(logits)
-        return part
+        nonlocal calls
+        start = calls // chains * evaluation.BATCH
+        calls += 1
+        return logits[start : start + len(images)]
 
     return decode
 
@@ -59,14 +60,15 @@ def oracle(logits):
 def run(encoder, covers, decode, specs=("identity",), **options):
     context = Context(swaps={"A>B": Swap(lambda x: 1.0 - x, 32)}, face_region=1.0)
     chains = parse_chains(specs)
+    decoders = decode if isinstance(decode, dict) else {"ours": decode}
     return evaluation.evaluate(
-        CONFIG, encoder, decode, covers, chains, context, seed=3, **options
+        CONFIG, encoder, decoders, covers, chains, context, seed=3, **options
     )
 
 
 def test_perfect_reading(encoder, covers):
     _, bits = embedded_bits(3)
-    report, _, _ = run(encoder, covers, oracle(8.0 * bits - 4.0))
+    report, _ = run(encoder, covers, oracle(8.0 * bits - 4.0))
     assert report["images"] == COUNT
     assert report["manipulations"]["identity"] == {
         "bit_accuracy": 1.0,
@@ -83,7 +85,7 @@ def test_words_with_one_weak_wrong_bit_are_corrected(encoder, covers):
     # Ten words with one bit wrong, ten that say the opposite in every bit.
     logits[:10, 5] *= -0.1
     logits[10:20] *= -1.0
-    report, _, _ = run(encoder, covers, oracle(logits))
+    report, _ = run(encoder, covers, oracle(logits))
     row = report["manipulations"]["identity"]
     assert row["bit_accuracy"] == pytest.approx(1 - (10 + 160) / (16 * COUNT))
     assert row["raw_word_error_rate"] == pytest.approx(20 / COUNT)
@@ -92,7 +94,7 @@ def test_words_with_one_weak_wrong_bit_are_corrected(encoder, covers):
 
 def test_psnr_is_measured_on_uint8(encoder, covers):
     _, bits = embedded_bits(3)
-    report, samples, _ = run(encoder, covers, oracle(bits - 0.5))
+    report, samples = run(encoder, covers, oracle(bits - 0.5))
     tagged = evaluation.tag_canvases(CONFIG, encoder, covers, bits)
     assert tagged.dtype == np.uint8
     expected = np.mean([cv2.PSNR(a, b) for a, b in zip(covers, tagged, strict=True)])
@@ -109,8 +111,8 @@ def test_one_seed_gives_one_report_whatever_else_is_measured(encoder, covers):
         means = images.reshape(len(images), -1, 16).mean(axis=1)
         return (means - 0.5).astype(np.float32)
 
-    first, _, _ = run(encoder, covers, measure, ["noise(0.2)"])
-    again, _, _ = run(encoder, covers, measure, ["jpeg(30)", "noise(0.2)"])
+    first, _ = run(encoder, covers, measure, ["noise(0.2)"])
+    again, _ = run(encoder, covers, measure, ["jpeg(30)", "noise(0.2)"])
     assert bits.shape == (COUNT, 16)
     assert first["manipulations"]["noise(0.2)"] == again["manipulations"]["noise(0.2)"]
 
@@ -120,10 +122,10 @@ def test_a_swap_is_measured_on_its_source(encoder, covers):
     identities = ["A"] * 25 + ["B"] * 15
     logits = 8.0 * bits - 4.0
     logits[25:] *= -1.0
-    report, _, _ = run(
+    report, _ = run(
         encoder,
         covers,
-        oracle(logits),
+        oracle(logits, chains=2),
         ["identity", "faceswap(A>B)"],
         identities=identities,
     )
@@ -135,7 +137,7 @@ def test_a_swap_is_measured_on_its_source(encoder, covers):
 def test_samples_take_turns_between_identities(encoder, covers):
     _, bits = embedded_bits(3)
     identities = ["A"] * 30 + ["B"] * 10
-    _, samples, _ = run(
+    _, samples = run(
         encoder, covers, oracle(bits - 0.5), identities=identities, samples=2
     )
     np.testing.assert_array_equal(samples[0].cover, covers[0])
@@ -144,11 +146,64 @@ def test_samples_take_turns_between_identities(encoder, covers):
 
 def test_report_is_json_and_markdown(encoder, covers):
     _, bits = embedded_bits(3)
-    report, _, _ = run(
-        encoder, covers, oracle(bits - 0.5), ["resize(0.5)|jpeg(50)", "identity"]
+    report, _ = run(
+        encoder,
+        covers,
+        oracle(bits - 0.5, chains=2),
+        ["resize(0.5)|jpeg(50)", "identity"],
     )
     assert json.loads(json.dumps(report)) == report
-    table = evaluation.markdown_table(report)
+    table = evaluation.markdown_report(report)
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert len(rows) == 2
     assert all(row.replace("\\|", "").count("|") == 6 for row in rows)
+
+
+def test_several_decoders_are_compared_on_the_same_images(encoder, covers):
+    _, bits = embedded_bits(3)
+    right = 8.0 * bits - 4.0
+    bad = right.copy()
+    bad[:10] *= -1.0
+    seen = {"first": [], "second": []}
+
+    def watched(name, decode):
+        def read(images):
+            seen[name].append(images)
+            return decode(images)
+
+        return read
+
+    decoders = {
+        "first": watched("first", oracle(right, chains=2)),
+        "second": watched("second", oracle(bad, chains=2)),
+    }
+    report, _ = run(encoder, covers, decoders, ["jpeg(50)", "noise(0.1)"])
+    for ours, theirs in zip(*seen.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    other = report["decoders"]["second"]
+    assert report["manipulations"]["jpeg(50)"]["word_error_rate"] == 0.0
+    assert other["manipulations"]["jpeg(50)"]["word_error_rate"] == 10 / COUNT
+    assert other["images"] == 2 * COUNT and other["same_bits"] == 2 * (COUNT - 10)
+    assert other["largest_logit_difference"] == 8.0
+    assert "`second` reads the same bits in 60 of 80" in evaluation.markdown_report(
+        report
+    )
+
+
+def test_only_a_batch_of_canvases_is_held(encoder, covers):
+    alive = []
+
+    def decode(images):
+        alive[:] = [ref for ref in alive if ref() is not None]
+        alive.append(weakref.ref(images))
+        # The batch in hand and the one before it, not the five of all chains.
+        assert len(alive) <= 2
+        return np.zeros([len(images), 16], np.float32)
+
+    specs = ["identity", "jpeg(50)", "noise(0.1)", "blur(1)", "resize(0.5)"]
+    run(encoder, np.repeat(covers, 2, axis=0), decode, specs, repeats=2, samples=1)
+
+
+def test_no_decoder_is_one_sentence(encoder, covers):
+    with pytest.raises(ValueError, match="At least one decoder"):
+        run(encoder, covers, {})

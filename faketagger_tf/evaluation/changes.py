@@ -1,0 +1,233 @@
+"""What happens to whole photos that are published, with real codecs, uint8 in and out.
+
+Every change is a function (photo, scene) -> photo; `CHANGES` names those that a tag is
+measured against, in the order of a report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import cv2
+import keras
+import numpy as np
+
+from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.manipulations.face import LARGE_REGION
+from faketagger_tf.models import FaceswapConfig
+from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.photos.faces import Face
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a change may need to know.
+
+    Attributes:
+        rng: draws its random numbers.
+        faces: of the photo, largest first; may be empty.
+        swap: a face-swap autoencoder's configuration and model, or None.
+    """
+
+    rng: np.random.Generator
+    faces: tuple[Face, ...] = ()
+    swap: tuple[FaceswapConfig, keras.Model] | None = None
+
+
+Change = Callable[[np.ndarray, Scene], np.ndarray]
+
+
+def untouched(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """The photo as it was tagged."""
+    return photo
+
+
+def jpeg(photo: np.ndarray, scene: Scene, quality: int) -> np.ndarray:
+    """Saves as JPEG and opens it again."""
+    return decode_photo(encode_image(photo, ".jpg", quality))
+
+
+def webp(photo: np.ndarray, scene: Scene, quality: int) -> np.ndarray:
+    """Saves as lossy WebP and opens it again."""
+    return decode_photo(encode_image(photo, ".webp", quality))
+
+
+def resize(photo: np.ndarray, scene: Scene, factor: float) -> np.ndarray:
+    """Resizes by area when smaller, cubic when larger."""
+    return scale(photo, factor)
+
+
+def scale(photo: np.ndarray, factor: float) -> np.ndarray:
+    """Resizes a photo by a factor: area when smaller, cubic when larger."""
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    height, width = (max(1, round(factor * side)) for side in photo.shape[:2])
+    return cv2.resize(photo, (width, height), interpolation=method)
+
+
+def grey(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Keeps luma alone."""
+    return cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def mirror(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Exchanges left and right."""
+    return np.ascontiguousarray(photo[:, ::-1])
+
+
+def gamma(photo: np.ndarray, scene: Scene, exponent: float) -> np.ndarray:
+    """Brightens (below 1) or darkens (above 1) the middle tones."""
+    table = np.rint(255 * (np.arange(256) / 255) ** exponent).astype(np.uint8)
+    return cv2.LUT(photo, table)
+
+
+def warm_filter(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """A photo app's filter: warmer, more contrast, faded black, a dark border."""
+    x = photo.astype(np.float32) / 255
+    x = x + 0.35 * (x * x * (3 - 2 * x) - x)  # An S curve, in part.
+    x = (0.05 + 0.93 * x) * np.array([1.07, 1.0, 0.88], np.float32)
+    height, width = photo.shape[:2]
+    row, column = np.mgrid[:height, :width].astype(np.float32)
+    far = (2 * row / height - 1) ** 2 + (2 * column / width - 1) ** 2
+    x = x * (1 - 0.12 * far)[..., None]
+    return np.clip(np.rint(255 * x), 0, 255).astype(np.uint8)
+
+
+def caption(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Writes large white letters with a black edge across the photo's lower part."""
+    photo = photo.copy()
+    height, width = photo.shape[:2]
+    size, font = width / 280, cv2.FONT_HERSHEY_SIMPLEX
+    place = (round(0.04 * width), round(0.93 * height))
+    for colour, weight in ((0, 7), (255, 2)):
+        weight = max(1, round(weight * size))
+        text, shade = "LOOK WHO IS HERE", (colour,) * 3
+        cv2.putText(photo, text, place, font, size, shade, weight, cv2.LINE_AA)
+    return photo
+
+
+def sharpen(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Unsharp mask: radius 1.5 pixels, 80%."""
+    soft = cv2.GaussianBlur(photo, (0, 0), 1.5)
+    return cv2.addWeighted(photo, 1.8, soft, -0.8, 0)
+
+
+def rotate(photo: np.ndarray, scene: Scene, degrees: float) -> np.ndarray:
+    """Turns either way about the middle; the corners that come in are black."""
+    height, width = photo.shape[:2]
+    turn = degrees * scene.rng.choice([-1, 1])
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, 1.0)
+    return cv2.warpAffine(photo, matrix, (width, height), flags=cv2.INTER_CUBIC)
+
+
+def crop(photo: np.ndarray, scene: Scene, share: float) -> np.ndarray:
+    """Cuts half to one and a half of `share` off each side, as far as the face allows.
+
+    The face's box stays whole; call it before the photo is turned or resized.
+    """
+    height, width = photo.shape[:2]
+    box = scene.faces[0].box if scene.faces else (0, 0, width, height)
+    left, top, box_width, box_height = box
+    limits = left, top, width - left - box_width, height - top - box_height
+    sides = [
+        int(max(0, min(part * length, limit)))
+        for part, length, limit in zip(
+            share * scene.rng.uniform(0.5, 1.5, 4),
+            (width, height) * 2,
+            limits,
+            strict=True,
+        )
+    ]
+    kept = photo[sides[1] : height - sides[3], sides[0] : width - sides[2]]
+    return np.ascontiguousarray(kept)
+
+
+def letterbox(photo: np.ndarray, scene: Scene, factor: float) -> np.ndarray:
+    """A screenshot: the photo at a smaller scale between black bars and a white one."""
+    small = scale(photo, factor)
+    top, bottom = round(0.25 * len(small)), round(0.2 * len(small))
+    screen = cv2.copyMakeBorder(small, top, bottom, 0, 0, cv2.BORDER_CONSTANT)
+    screen[: top // 3] = 245
+    return screen
+
+
+def denoise(photo: np.ndarray, scene: Scene, strength: float) -> np.ndarray:
+    """OpenCV's non-local means in colour, windows of 5 and 15 pixels."""
+    bgr = np.ascontiguousarray(photo[..., ::-1])
+    clean = cv2.fastNlMeansDenoisingColored(bgr, None, strength, strength, 5, 15)
+    return np.ascontiguousarray(clean[..., ::-1])
+
+
+def bilateral(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Skin smoothing: OpenCV's bilateral filter, 7 pixels, sigmas 40 and 3."""
+    return cv2.bilateralFilter(photo, 7, 40, 3)
+
+
+def swap(photo: np.ndarray, scene: Scene, region: float | None = None) -> np.ndarray:
+    """Deepfakes every face with the scene's model.
+
+    Args:
+        photo, scene: as in every change.
+        region: side of what the model redraws, as a share of the canvas; None takes
+            the model's own.
+
+    Raises:
+        ValueError: the scene has no model, or no face could be swapped.
+    """
+    if scene.swap is None:
+        raise ValueError("A swap needs a face-swap model. Received: none.")
+    config, model = scene.swap
+    if region:
+        config = dataclasses.replace(config, face_region=region)
+    return swap_faces(photo, config, model, config.identities[-1])[0]
+
+
+def chain(*changes: Change) -> Change:
+    """Returns the change that applies several, one after the other."""
+
+    def apply(photo: np.ndarray, scene: Scene) -> np.ndarray:
+        for change in changes:
+            photo = change(photo, scene)
+        return photo
+
+    return apply
+
+
+def _with(change, **options) -> Change:
+    return functools.partial(change, **options)
+
+
+_JPEG75 = _with(jpeg, quality=75)
+
+CHANGES: dict[str, Change] = {
+    "untouched": untouched,
+    "JPEG 75": _JPEG75,
+    "JPEG 50": _with(jpeg, quality=50),
+    "JPEG 30": _with(jpeg, quality=30),
+    "WebP 50": _with(webp, quality=50),
+    "half size": _with(resize, factor=0.5),
+    "0.7x, JPEG 75": chain(_with(resize, factor=0.7), _JPEG75),
+    "0.6x, JPEG 60, JPEG 70": chain(
+        _with(resize, factor=0.6), _with(jpeg, quality=60), _with(jpeg, quality=70)
+    ),
+    "grey, JPEG 75": chain(grey, _JPEG75),
+    "mirrored": mirror,
+    "gamma 0.6": _with(gamma, exponent=0.6),
+    "gamma 1.6": _with(gamma, exponent=1.6),
+    "filter, JPEG 75": chain(warm_filter, _JPEG75),
+    "caption, JPEG 75": chain(caption, _JPEG75),
+    "sharpened": sharpen,
+    "cropped 10%, rotated 10 degrees, JPEG 75": chain(
+        _with(crop, share=0.1), _with(rotate, degrees=10), _JPEG75
+    ),
+    "letterboxed screenshot 0.8x, JPEG 75": chain(
+        _with(letterbox, factor=0.8), _JPEG75
+    ),
+    "non-local means 7": _with(denoise, strength=7),
+    "bilateral": bilateral,
+    "deepfake, JPEG 75": chain(swap, _JPEG75),
+    "deepfake from hairline to chin, JPEG 75": chain(
+        _with(swap, region=LARGE_REGION), _JPEG75
+    ),
+}

@@ -1,0 +1,66 @@
+"""Changes of whole photos: codecs are real, geometry is what the name says."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from faketagger_tf.evaluation import changes
+from faketagger_tf.evaluation.changes import CHANGES, Scene
+from faketagger_tf.photos.faces import Face
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return cv2.resize(data.astronaut(), (240, 256), interpolation=cv2.INTER_AREA)
+
+
+def scene(seed=0):
+    face = Face((80.0, 30.0, 50.0, 60.0), np.zeros((5, 2)), 1.0)
+    return Scene(np.random.default_rng(seed), (face,))
+
+
+@pytest.mark.parametrize("name", [n for n in CHANGES if "deepfake" not in n])
+def test_every_change_gives_a_photo_and_repeats_itself(photo, name):
+    before = photo.copy()
+    first, again = (CHANGES[name](photo, scene()) for _ in range(2))
+    assert first.dtype == np.uint8 and first.ndim == 3 and first.shape[2] == 3
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(photo, before)
+    changed = first.shape != photo.shape or np.any(first != photo)
+    assert changed == (name != "untouched")
+
+
+def test_codecs_are_those_of_the_files(photo):
+    options = [cv2.IMWRITE_JPEG_QUALITY, 30]
+    _, coded = cv2.imencode(".jpg", photo[..., ::-1], options)
+    theirs = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
+    # 4:2:0 is libjpeg's default and ours; decoders may differ by a level or two.
+    ours = CHANGES["JPEG 30"](photo, scene())
+    assert np.abs(ours.astype(int) - theirs).mean() < 0.5
+
+
+def test_sizes_and_places(photo):
+    assert CHANGES["half size"](photo, scene()).shape == (128, 120, 3)
+    twice = CHANGES["mirrored"](CHANGES["mirrored"](photo, scene()), scene())
+    np.testing.assert_array_equal(twice, photo)
+    grey = changes.grey(photo, scene())
+    assert np.ptp(grey.astype(int), axis=2).max() == 0
+    screen = changes.letterbox(photo, scene(), 0.8)
+    small = changes.scale(photo, 0.8)
+    top = round(0.25 * len(small))
+    np.testing.assert_array_equal(screen[top : top + len(small)], small)
+
+
+def test_a_crop_keeps_the_face(photo):
+    marked = photo.copy()
+    marked[30:90, 80:130] = (1, 254, 3)
+    for seed in range(5):
+        cropped = changes.crop(marked, scene(seed), 0.1)
+        assert cropped.size < photo.size
+        assert np.all(cropped == (1, 254, 3), axis=2).sum() >= 60 * 50
+
+
+def test_a_swap_without_a_model_is_named(photo):
+    with pytest.raises(ValueError, match="needs a face-swap model"):
+        changes.swap(photo, scene())
