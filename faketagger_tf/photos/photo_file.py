@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from PIL import Image
-
 from faketagger_tf.files import write_atomic
 from faketagger_tf.photos import codec
 from faketagger_tf.photos.parts import Account, PhotoFile, deep_pixels
 from faketagger_tf.photos.readers import decode_photo_file
+from faketagger_tf.photos.suspect import open_image, sniff
 from faketagger_tf.photos.writers import KINDS, account, encode_photo_file
 
 __all__ = [
@@ -122,8 +121,11 @@ def count_pixels(path: str | os.PathLike) -> int:
     if not os.path.isfile(path):
         return 0
     try:
-        with Image.open(path) as image:
-            return image.width * image.height
+        with open(path, "rb") as file:
+            kind = sniff(file.read(256))
+            file.seek(0)
+            with open_image(file, kind) as image:
+                return image.width * image.height
     except Exception:
         # What is wrong with the file is told when it is read.
         return 0

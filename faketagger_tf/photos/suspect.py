@@ -12,6 +12,7 @@ import os
 import struct
 import warnings
 import zlib
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -135,7 +136,7 @@ def sniff(data: bytes) -> str:
     return "BMP" if data[:2] == b"BM" else ""
 
 
-def open_image(data: bytes, kind: str) -> Image.Image:
+def open_image(data: bytes | BinaryIO, kind: str) -> Image.Image:
     """Opens a picture with Pillow, in the one format that it was recognised as.
 
     Raises:
@@ -146,7 +147,8 @@ def open_image(data: bytes, kind: str) -> Image.Image:
         import pi_heif
 
         pi_heif.register_heif_opener()
-    return Image.open(io.BytesIO(data), formats=_FORMATS[kind])
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    return Image.open(file, formats=_FORMATS[kind])
 
 
 def without_heic(what: str) -> str:
