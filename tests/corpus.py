@@ -843,7 +843,7 @@ def cases() -> list[Case]:
     )
     raw = {254: (4, 1, b"\1\0\0\0"), 50706: (1, 4, b"\1\4\0\0")}
     add("raw.tif", "Camera raw (DNG)", tiff(rgb, more=raw), "raw file")
-    add("cut.tif", "TIFF, truncated", tiff(rgb)[:-20000], "damaged")
+    add("cut.tif", "TIFF, truncated", tiff(rgb)[:-20000], "truncated")
     # The rest.
     add("still.gif", "GIF", coded(frames[0], "GIF"), "256 colours")
     add(

@@ -438,6 +438,9 @@ def _read_tiff(
 
     size = first(256, 0), first(257, 0)
     codec.check_size(size, what)
+    # Decoders leave out what is missing without a word.
+    if not tiff.is_complete(data):
+        raise _Refused(f"{what} is truncated. Received: {len(data)} bytes.")
     if _DNG_VERSION in entries or first(254, 0) & 1:
         raise _Refused(f"{what} is a camera's raw file, or a preview. {_ACCEPTED}.")
     bits, photometric = first(258, 1), first(262, 1)

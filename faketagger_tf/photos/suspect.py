@@ -236,6 +236,8 @@ def _with_pillow(
         if kind == "TIFF" and _is_deep(image):
             deep = codec.decode_array(data)
             if deep is not None:
+                if not tiff.is_complete(data):
+                    notes.append("truncated: what is missing is empty")
                 return deep, orientation
         try:
             image.load()

@@ -265,6 +265,20 @@ def pictures(block: bytes, entries: dict[int, Entry]):
                 yield start, size
 
 
+def is_complete(block: bytes) -> bool:
+    """Whether the first picture's strips or tiles are all there, inside the file."""
+    entries, _ = first_directory(block)
+    tiled = 324 in entries
+    starts = numbers(block, entries.get(324 if tiled else 273))
+    sizes = numbers(block, entries.get(325 if tiled else 279))
+    if len(starts) != len(sizes) or not starts:
+        return False
+    if any(a + b > len(block) for a, b in zip(starts, sizes, strict=True)):
+        return False
+    rows, height = (numbers(block, entries.get(tag))[:1] for tag in (278, 257))
+    return tiled or not rows or (bool(height) and len(starts) * rows[0] >= height[0])
+
+
 def _merged(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
     for start, size in sorted(pieces):
