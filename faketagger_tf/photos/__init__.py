@@ -19,16 +19,20 @@ from faketagger_tf.photos.codec import (
     read_photo,
     write_image,
 )
+from faketagger_tf.photos.suspect import Suspect, decode_suspect, read_suspect
 
 __all__ = [
     "EXTENSIONS",
     "LANDMARKS",
+    "Suspect",
     "canvas_square",
     "crop_canvas",
     "decode_photo",
+    "decode_suspect",
     "encode_image",
     "list_photos",
     "read_photo",
+    "read_suspect",
     "similarity_from_landmarks",
     "square_matrix",
     "warp_canvas",

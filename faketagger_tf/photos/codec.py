@@ -10,75 +10,135 @@ import numpy as np
 from absl import logging
 
 from faketagger_tf.files import find_files, write_atomic
+from faketagger_tf.photos.containers import exif_and_xmp
+from faketagger_tf.photos.metadata import orientation_of, upright
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
+MAX_BYTES = 1 << 30
 _ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
     """Reads a photo as every other module expects it.
 
-    The EXIF orientation is applied, grey becomes RGB, alpha is dropped, 16 bits per
-    channel are rounded to 8 and CMYK is converted without its colour profile.
+    The orientation of EXIF or XMP is applied, grey becomes RGB, alpha is dropped, 16
+    bits per channel are rounded to 8 and CMYK is converted without its colour profile.
 
     Returns:
         [H, W, 3] uint8 RGB.
 
     Raises:
         ValueError: the file is missing, no regular file, empty, truncated, of another
-            format, or has more than `MAX_PIXELS` pixels.
+            format, or has more than `MAX_PIXELS` pixels or `MAX_BYTES` bytes.
     """
+    return decode_photo(read_bytes(path), os.fspath(path))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Reads a photo's file whole; `read_photo` says which files are refused."""
     name = os.fspath(path)
     # A named pipe would be waited for, and a device could be read, for ever.
     if os.path.exists(name) and not os.path.isfile(name):
         raise ValueError(f"The photo {name!r} is not a regular file. {_ACCEPTED}.")
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(
             f"Cannot read the photo {name!r}: {error.strerror or error}."
         ) from None
-    return decode_photo(data, name)
+    if len(data) > MAX_BYTES:
+        raise ValueError(
+            f"The photo {name!r} is too large. Received: more than {MAX_BYTES} bytes. "
+            f"Accepted: up to {MAX_BYTES} bytes."
+        )
+    return data
 
 
 def decode_photo(data: bytes, name: str = "") -> np.ndarray:
     """Decodes a photo's bytes as `read_photo` does; `name` is used in errors."""
+    pixels = to_rgb(decode_stored(data, name))
+    try:
+        orientation = orientation_of(*exif_and_xmp(data))
+    except ValueError:  # Pixels need no sound metadata.
+        orientation = 1
+    return upright(pixels, orientation)
+
+
+def decode_stored(data: bytes, name: str = "") -> np.ndarray:
+    """Decodes the pixels of a JPEG, PNG, WebP or BMP file as they are stored.
+
+    Returns:
+        uint8 or uint16 [H, W] grey, [H, W, 3] RGB or [H, W, 4] with straight alpha;
+        of CMYK, RGB without its profile. No orientation is applied.
+
+    Raises:
+        ValueError: as `read_photo`.
+    """
     what = f"The photo {name!r}" if name else "The photo"
     if not data:
         raise ValueError(f"{what} is empty. {_ACCEPTED}.")
     try:
-        size, complete = _inspect(data)
+        size, complete = inspect(data)
     except (struct.error, IndexError):
         raise ValueError(f"{what} is truncated within its header.") from None
     if size is None:
         raise ValueError(f"{what} is not in a known image format. {_ACCEPTED}.")
-    width, height = size
-    if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{what} is too large. Received: {width}x{height} pixels. "
-            f"Accepted: up to {MAX_PIXELS} pixels."
-        )
+    check_size(size, what)
     # libjpeg fills what is missing with grey and only warns, so it is checked here.
     if not complete:
         raise ValueError(f"{what} is truncated. Received: {len(data)} bytes.")
-    try:
-        # IMREAD_COLOR applies the EXIF orientation; IMREAD_UNCHANGED does not.
-        image = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        )
-    except cv2.error:
-        image = None
-    if image is None or image.size == 0:
+    image = decode_array(data)
+    if image is None:
         raise ValueError(f"{what} cannot be decoded: its data are damaged.")
-    if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
+    if image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
             f"{what} must have 8 or 16 bits per channel. Received: {image.dtype}."
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    # What the fourth channel of a BMP means is not laid down.
+    return image[..., :3] if data[:2] == b"BM" and image.ndim == 3 else image
+
+
+class TooLarge(ValueError):
+    """A picture has more pixels than this library takes."""
+
+
+def check_size(size: tuple[int, int], what: str) -> None:
+    """Refuses a picture of too many pixels before it is decoded."""
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise TooLarge(
+            f"{what} is too large. Received: {width}x{height} pixels. "
+            f"Accepted: up to {MAX_PIXELS} pixels."
+        )
+
+
+def decode_array(data: bytes) -> np.ndarray | None:
+    """Decodes what OpenCV can: grey, RGB or RGBA as stored; None for damaged data."""
+    try:
+        # This mode keeps depth and alpha, and applies no orientation.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if image is None or image.size == 0:
+        return None
+    if image.ndim == 3 and image.shape[2] == 2:
+        return np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
+    if image.ndim == 3 and image.shape[2] in (3, 4):
+        order = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        return cv2.cvtColor(image, order)
+    return image[..., 0] if image.ndim == 3 else image
+
+
+def to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Makes what `decode_stored` returns uint8 [H, W, 3]; alpha is dropped."""
+    if pixels.dtype == np.uint16:
+        # Rounded, without NumPy's copies of twice the size.
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    return np.ascontiguousarray(pixels[..., :3])
 
 
 def write_image(
@@ -152,14 +212,16 @@ def list_photos(folder: str | os.PathLike) -> list[str]:
     return found.paths
 
 
-def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+def inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:
     """Reads (width, height) and whether the data reach their end, without decoding."""
     if data[:3] == b"\xff\xd8\xff":
         return _inspect_jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return struct.unpack(">II", data[16:24]), b"IEND" in data[-64:] or (
-            b"\0\0\0\0IEND" in data
-        )
+        # OpenCV looks for a chunk that is said to be longer than the file for 13 s.
+        at = 8
+        while data[at + 4 : at + 8] != b"IEND" and at + 12 <= len(data):
+            at += 12 + struct.unpack(">I", data[at : at + 4])[0]
+        return struct.unpack(">II", data[16:24]), at + 12 <= len(data)
     if data[:2] == b"BM":
         start, header = struct.unpack("<II", data[10:18])
         if header == 12:

@@ -1,100 +1,119 @@
-"""A photo file with what surrounds its pixels: profile, EXIF and transparency."""
+"""A photo file, read to be given back whole: pixels, profile, metadata and the rest.
+
+What a format has a place for is carried over; what it has not is named. `account` says
+for a photo and a format what is kept, changed and lost, before anything is written.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
-import warnings
-
-import numpy as np
-from PIL import Image, ImageOps
 
 from faketagger_tf.files import write_atomic
-from faketagger_tf.photos import EXTENSIONS, decode_photo
+from faketagger_tf.photos import codec
+from faketagger_tf.photos.parts import Account, PhotoFile, deep_pixels
+from faketagger_tf.photos.readers import decode_photo_file
+from faketagger_tf.photos.suspect import open_image, sniff
+from faketagger_tf.photos.writers import KINDS, account, encode_photo_file
 
-# decode_photo has its own limit, with a clear sentence, and is always called first.
-Image.MAX_IMAGE_PIXELS = None
-ORIENTATION = 0x0112
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "Account",
+    "PhotoFile",
+    "account",
+    "count_pixels",
+    "decode_photo_file",
+    "deep_pixels",
+    "encode_photo_file",
+    "read_photo_file",
+    "write_encoded",
+    "write_photo_file",
+]
 
-
-@dataclasses.dataclass(frozen=True)
-class PhotoFile:
-    """A photo as read from a file.
-
-    Attributes:
-        pixels: uint8 [H, W, 3] RGB, upright.
-        alpha: uint8 [H, W] opacity, or None for an opaque photo.
-        exif: the EXIF block without its orientation, which is applied; may be empty.
-        icc: the RGB colour profile; may be empty.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    exif: bytes = b""
-    icc: bytes = b""
+WRITABLE = tuple(KINDS)
+READABLE = (*WRITABLE, ".jfif", ".heic", ".heif")
 
 
 def read_photo_file(path: str | os.PathLike) -> PhotoFile:
-    """Reads a photo with its metadata.
+    """Reads a photo to tag, with everything that its file holds.
 
-    Pixels are read as `data.read_photo` does: grey and palettes become RGB, 16 bits
-    are rounded to 8, CMYK is converted without its profile, which is then dropped.
+    Grey and palettes become RGB; CMYK is converted to sRGB through its profile. What
+    cannot be kept is named in the photo's `lost`. While a photo is read, memory holds
+    up to 16 bytes per pixel, 28 for 16 bits per channel.
 
     Raises:
         ValueError: the file is missing, damaged, animated, too large, no regular file,
-            or of another format.
+            of another format, or its colours cannot be kept (CMYK without a profile).
+    """
+    data = codec.read_bytes(path)
+    photo = decode_photo_file(data, os.fspath(path))
+    try:
+        status = os.stat(path)
+    except OSError:  # It was there a moment ago.
+        return photo
+    times = status.st_atime_ns, status.st_mtime_ns
+    return dataclasses.replace(photo, mode=status.st_mode & 0o777, times=times)
+
+
+def write_photo_file(
+    path: str | os.PathLike,
+    photo: PhotoFile,
+    quality: int | None = None,
+    *,
+    subsampling: str | None = None,
+    strict: bool = False,
+    preserve: bool = False,
+) -> Account:
+    """Writes a photo in the format of the path's extension, whole or not at all.
+
+    Args:
+        path: ends in one of `WRITABLE`.
+        photo: what to write.
+        quality: of JPEG, WebP and AVIF; see `encode_photo_file`.
+        subsampling: of a JPEG's colour.
+        strict: refuse where anything of the photo's file would be lost.
+        preserve: give the file the times of the one that the photo was read from.
+
+    Returns:
+        what was kept, changed and lost.
+
+    Raises:
+        ValueError: as `encode_photo_file`, or an output that cannot be written.
     """
     name = os.fspath(path)
-    # Opening a named pipe would wait for ever.
-    if os.path.exists(name) and not os.path.isfile(name):
-        raise ValueError(
-            f"The photo {name!r} is not a regular file. "
-            "Accepted: a JPEG, PNG, WebP or BMP file."
-        )
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ValueError(
-            f"Cannot read the photo {name!r}: {error.strerror or error}."
-        ) from None
-    pixels = decode_photo(data, name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                alpha, exif, icc = _metadata(image, name)
-    except ValueError:
-        raise
-    except Exception as error:
-        # Pillow raises many types for damaged metadata.
-        raise ValueError(
-            f"The photo {name!r} has damaged metadata ({type(error).__name__})."
-        ) from None
-    if alpha is not None and alpha.shape != pixels.shape[:2]:
-        raise ValueError(f"The photo {name!r} cannot be decoded: its data are damaged.")
-    return PhotoFile(pixels, alpha, exif, icc)
+    extension = os.path.splitext(name)[1]
+    data = encode_photo_file(
+        photo, extension, quality, subsampling=subsampling, strict=strict
+    )
+    write_encoded(path, data, photo, preserve)
+    return account(photo, extension)
 
 
-def _metadata(image: Image.Image, name: str):
-    # A "multi-picture" JPEG holds a preview beside the photo, which is no animation.
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise ValueError(
-            f"The photo {name!r} is animated. Received: {image.n_frames} frames. "
-            "Accepted: a still picture."
-        )
-    icc = image.info.get("icc_profile") or b""
-    if icc[16:20] != b"RGB ":
-        icc = b""
-    tags = image.getexif()
-    alpha = None
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        upright = ImageOps.exif_transpose(image)
-        alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
-    if ORIENTATION in tags:
-        tags[ORIENTATION] = 1
-    return alpha, tags.tobytes() if len(tags) else b"", icc
+def write_encoded(
+    path: str | os.PathLike, data: bytes, photo: PhotoFile, preserve: bool = False
+) -> None:
+    """Writes what `encode_photo_file` returned, whole or not at all.
+
+    The file may be read and written by those who could read and write the photo's own,
+    less the umask.
+
+    Raises:
+        ValueError: the output cannot be written.
+    """
+
+    def write(temporary: str) -> None:
+        if photo.mode is not None:
+            # First, so that nobody reads what is private in the meantime.
+            os.chmod(temporary, os.stat(temporary).st_mode & photo.mode | 0o200)
+        with open(temporary, "wb") as file:
+            file.write(data)
+        if photo.mode is not None:
+            os.chmod(temporary, os.stat(temporary).st_mode & photo.mode)
+        if preserve and photo.times is not None:
+            os.utime(temporary, ns=photo.times)
+
+    write_atomic(path, write)
 
 
 def count_pixels(path: str | os.PathLike) -> int:
@@ -102,63 +121,11 @@ def count_pixels(path: str | os.PathLike) -> int:
     if not os.path.isfile(path):
         return 0
     try:
-        with Image.open(path) as image:
-            return image.width * image.height
+        with open(path, "rb") as file:
+            kind = sniff(file.read(256))
+            file.seek(0)
+            with open_image(file, kind) as image:
+                return image.width * image.height
     except Exception:
         # What is wrong with the file is told when it is read.
         return 0
-
-
-def write_photo_file(
-    path: str | os.PathLike, photo: PhotoFile, quality: int = 95
-) -> None:
-    """Writes a photo in the format of the path's extension, whole or not at all.
-
-    PNG, WebP and BMP are lossless; JPEG has full colour resolution. EXIF, profile and
-    transparency are kept where the format has a place for them.
-
-    Args:
-        path: ends in .jpg, .jpeg, .png, .webp or .bmp.
-        photo: what to write.
-        quality: of JPEG, 1 to 100.
-
-    Raises:
-        ValueError: unknown extension, transparency in a format without it, or an
-            output that cannot be written.
-    """
-    name = os.fspath(path)
-    extension = os.path.splitext(name)[1].lower()
-    if extension not in EXTENSIONS:
-        raise ValueError(
-            f"A photo's extension must be one of {', '.join(EXTENSIONS)}. "
-            f"Received: {name!r}."
-        )
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be from 1 to 100. Received: {quality!r}.")
-    if photo.alpha is not None and extension not in (".png", ".webp"):
-        raise ValueError(
-            f"Transparency cannot be kept in {name!r}. Accepted: .png or .webp."
-        )
-    image = Image.fromarray(photo.pixels)
-    if photo.alpha is not None:
-        image.putalpha(Image.fromarray(photo.alpha))
-    options: dict = {}
-    if extension != ".bmp":
-        options = {"icc_profile": photo.icc or None, "exif": photo.exif}
-    if extension in (".jpg", ".jpeg"):
-        kind = "JPEG"
-        options |= {"quality": quality, "subsampling": 0}
-    elif extension == ".png":
-        kind = "PNG"
-        options |= {"compress_level": 4}
-    elif extension == ".webp":
-        kind = "WEBP"
-        options |= {"lossless": True, "exact": True, "quality": 50}
-    else:
-        kind = "BMP"
-    buffer = io.BytesIO()
-    try:
-        image.save(buffer, kind, **options)
-    except (OSError, ValueError, OverflowError) as error:
-        raise ValueError(f"The photo cannot be stored as {name!r}: {error}.") from None
-    write_atomic(name, buffer.getvalue())
