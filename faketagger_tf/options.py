@@ -4,8 +4,8 @@
     class Options(Checked):
         steps: int = option(1000, "Training steps in all.", low=1)
 
-    define_flags(Options())            # --steps, with its default, help and bounds
-    options = from_flags(Options())    # after absl has parsed them
+    if __name__ == "__main__":
+        run_command(Options(), main)  # main(options), with --steps in --help
 
 In the manner of etils' eapp, on absl's flags, so that --flagfile keeps working. A field
 that is itself a dataclass gives the flags of its own fields. A field without a help
@@ -18,8 +18,11 @@ import dataclasses
 import re
 import sys
 import typing
+from collections.abc import Callable
 
 from absl import flags
+
+from faketagger_tf.command import run_main
 
 
 def option(default, help: str, *, low=None, high=None, choices=(), required=False):
@@ -129,6 +132,25 @@ def from_flags(defaults, values: flags.FlagValues = flags.FLAGS, exclude=()):
             raise ValueError(f"--{field.name} must be given. Received: nothing.")
         found[field.name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(defaults, **found)
+
+
+def flagfile(options) -> str:
+    """Returns the flags that give these options, one a line, for --flagfile."""
+    values = flags.FlagValues()
+    define_flags(options, values)
+    return values.flags_into_string()
+
+
+def run_command(defaults, run: Callable[[object], int | None]) -> None:
+    """Runs a command whose flags are those of `defaults`; never returns.
+
+    Args:
+        defaults: a dataclass instance.
+        run: takes the options that the flags give; returns the exit code. Its
+            ValueError gives one line and exit 2.
+    """
+    define_flags(defaults)
+    run_main(lambda argv: run(from_flags(defaults)))
 
 
 def _described(cls: type) -> dict[str, str]:

@@ -140,6 +140,6 @@ def test_command_writes_every_split(tmp_path, found):
     result = subprocess.run(
         [*command[:4], "--data=nowhere", "--output=x"], capture_output=True, text=True
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "Error: The folder of photos does not exist" in result.stderr
     assert "Traceback" not in result.stderr
