@@ -15,6 +15,7 @@ text takes it from the class's docstring ("Attributes:").
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import sys
 import typing
@@ -155,6 +156,7 @@ def run_command(defaults, run: Callable[[object], int | None]) -> None:
 
 def _described(cls: type) -> dict[str, str]:
     """The sentences on the fields under "Attributes:" of a class's docstring."""
-    text = (cls.__doc__ or "").partition("Attributes:\n")[2]
-    found = re.findall(r"^ +(\w+): ((?:.+\n?)(?: {9,}.+\n?)*)", text, re.MULTILINE)
+    # Python 3.13 strips a docstring's indentation itself; older ones leave it to us.
+    text = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", text, re.MULTILINE)
     return {name: " ".join(words.split()) for name, words in found}

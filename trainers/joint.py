@@ -29,6 +29,7 @@ from faketagger_tf.data.load import is_tfrecord, load_dataset, load_split
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
 from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
+from faketagger_tf.models.encoder import STRENGTH_INPUTS
 from faketagger_tf.options import Checked, flagfile, nested, option, run_command
 from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
 from trainers import loop
@@ -234,7 +235,8 @@ class JointTrainer:
 
         An encoder with a learned strength takes none and ignores it.
         """
-        first, last = self.joint_options.psnr_start, self.config.psnr
+        first = self.joint_options.psnr_start
+        last = getattr(self.config, STRENGTH_INPUTS.get(self.config.strength, "psnr"))
         begun = int(self.ramp_start.numpy())
         if begun < 0:
             return first
@@ -272,7 +274,7 @@ class JointTrainer:
         return terms
 
     def residual(self, cover, message, strength, training: bool):
-        """Runs the encoder at a strength, a scalar in the unit of its kind."""
+        """Runs the encoder at a strength in the unit of its kind; None: at full."""
         inputs = encoder_inputs(self.config, cover, message, strength)
         return self.encoder(inputs, training=training)
 
@@ -355,7 +357,7 @@ class JointTrainer:
                         batch["cover"],
                         batch["message"],
                         np.array([0, 0], np.int64),
-                        self.config.psnr,
+                        None,
                     ),
                     self.dataset(0).take(STATISTICS_BATCHES),
                 )
