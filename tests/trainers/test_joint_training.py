@@ -228,7 +228,7 @@ def test_validation_keeps_the_best_and_resumes_exactly(canvases, tmp_path):
 
 
 def test_validation_leaves_training_untouched(canvases, tmp_path):
-    trainer = make_trainer(canvases, ["identity"], ema=0.5)
+    trainer = make_trainer(canvases, ["identity"], ema=0.5, replicas=2)
     first_steps(trainer, 2)
     before = weights(trainer)
     with trainer.published():
