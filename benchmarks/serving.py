@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.presets import write_atomic
+from faketagger_tf.files import write_atomic
 
 FLAGS = flags.FLAGS
 

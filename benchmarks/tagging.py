@@ -2,9 +2,11 @@
 
     python -m benchmarks.tagging [--data=folder] [--tagger=portrait128]
 
-Files are read from disk and written back as their own format. Without --data the photos
-are crops of scikit-image's astronaut at the size of a web portrait (335x410). Start-up
-is not counted; the share of each step is that of one photo at a time.
+Both runtimes, one beside the other: LiteRT, which the command uses, and Keras. Files
+are read from disk and written back as their own format. Without --data the photos are
+crops of scikit-image's astronaut at the size of a web portrait (335x410). Start-up is
+counted in the first two rows alone; the share of each step is that of one photo at a
+time.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import contextlib
 import io
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -22,19 +26,29 @@ import numpy as np
 import skimage.data
 from absl import flags
 
+from faketagger_tf import metrics
 from faketagger_tf.cli import main as cli
 from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.photos import write_image
 from faketagger_tf.photos.faces import detect_faces
 from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
-from faketagger_tf.tagging.tagger import Tagger
+from faketagger_tf.tagging.tagger import RUNTIMES, Tagger
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder of photos; by default crops of one photo.")
 flags.DEFINE_string("tagger", "portrait128", "Preset or folder.")
 flags.DEFINE_integer("count", 100, "Photos.", lower_bound=1)
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Photos at once.", lower_bound=1)
+flags.DEFINE_integer("refined", 8, "Photos whose tags are refined.", lower_bound=0)
+
+# Answers one command in a process of its own and prints its peak memory in MB.
+ALONE = """
+import resource, sys
+from faketagger_tf.cli.main import main
+main(["faketagger", *sys.argv[1:]])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
 
 
 def write_photos(folder: pathlib.Path, count: int) -> None:
@@ -57,6 +71,18 @@ def quiet(*arguments) -> float:
     return time.perf_counter() - start
 
 
+def alone(*arguments) -> tuple[float, float]:
+    """Seconds from start to end, and peak memory in MB, of a command's process."""
+    times, memory = [], 0.0
+    for _ in range(3):
+        start = time.perf_counter()
+        command = [sys.executable, "-c", ALONE, *map(str, arguments)]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+        memory = float(run.stdout.rsplit("peak", 1)[1])
+    return min(times), memory
+
+
 def step_shares(tagger: Tagger, paths: list[str], folder: pathlib.Path) -> dict:
     """Mean milliseconds of each step of one photo."""
     total = collections.Counter()
@@ -72,21 +98,50 @@ def step_shares(tagger: Tagger, paths: list[str], folder: pathlib.Path) -> dict:
         timed("find faces", detect_faces, photo.pixels)
         canvases = tagger.find_canvases(photo.pixels)
         tagged = timed("embed", tagger.embed, photo.pixels, 1, None, canvases)
-        timed("measure", cli.measure, photo.pixels, tagged)
+        timed("measure", metrics.measure, photo.pixels, tagged)
         output = folder / f"step{os.path.splitext(path)[1]}"
         timed("write file", write_photo_file, output, photo)
         timed("read tag", tagger.examine, tagged)
+        mirrored = np.ascontiguousarray(tagged[:, ::-1])
+        timed("read mirrored", tagger.examine, mirrored)
         timed("read no tag", tagger.examine, photo.pixels)
     return {name: 1000 * seconds / len(paths) for name, seconds in total.items()}
+
+
+def measure(tagger: Tagger, paths: list[str], source: str, root: pathlib.Path) -> dict:
+    """Photos a minute of each command, and milliseconds of each step."""
+    step_shares(tagger, paths[:2], root)  # Already opened and traced.
+    load, Tagger.load = Tagger.load, lambda *_: tagger
+    common = [f"--tagger={FLAGS.tagger}", f"--jobs={FLAGS.jobs}"]
+    tagged = root / "tagged"
+    some = root / "some"
+    some.mkdir()
+    for path in paths[: FLAGS.refined]:
+        os.symlink(os.path.realpath(path), some / os.path.basename(path))
+    runs = {
+        "tag": (source, tagged),
+        "tag --nocheck": (source, root / "unchecked", "--nocheck"),
+        "tag --refine=40": (some, root / "refined", "--refine=40"),
+    }
+    try:
+        rates = {
+            what: 60 * len(os.listdir(run[0])) / quiet("tag", *run, *common)
+            for what, run in runs.items()
+            if os.listdir(run[0])
+        }
+        for what, folder in (("trace (tagged)", tagged), ("trace (no tag)", source)):
+            rates[what] = 60 * len(paths) / quiet("trace", folder, *common)
+    finally:
+        Tagger.load = load
+    return rates | step_shares(tagger, paths[:20], root)
 
 
 def main(argv: list[str]) -> int:
     """Runs the benchmark; see the module's docstring."""
     del argv
-    tagger = Tagger.load(FLAGS.tagger)
     with tempfile.TemporaryDirectory() as name:
         root = pathlib.Path(name)
-        source, tagged = root / "photos", root / "tagged"
+        source = root / "photos"
         source.mkdir()
         if FLAGS.data:
             for photo in list(find_photos(FLAGS.data))[: FLAGS.count]:
@@ -96,26 +151,28 @@ def main(argv: list[str]) -> int:
         else:
             write_photos(source, FLAGS.count)
         paths = sorted(str(path) for path in source.iterdir())
-        # One model for both runs, already traced.
-        step_shares(tagger, paths[:2], root)
-        Tagger.load = lambda *_: tagger
-        common = [f"--tagger={FLAGS.tagger}", f"--jobs={FLAGS.jobs}"]
-        runs = {
-            "tag": quiet("tag", source, tagged, *common),
-            "tag --nocheck": quiet(
-                "tag", source, root / "unchecked", "--nocheck", *common
-            ),
-            "tag --refine=40": quiet(
-                "tag", source, root / "refined", "--refine=40", *common
-            ),
-            "trace (tagged)": quiet("trace", tagged, *common),
-            "trace (no tag)": quiet("trace", source, *common),
-        }
-        for what, seconds in runs.items():
-            rate = 60 * len(paths) / seconds
-            print(f"{what:15} {rate:7.0f} photos a minute, {FLAGS.jobs} at once")
-        for step, milliseconds in step_shares(tagger, paths[:20], root).items():
-            print(f"  {step:13} {milliseconds:7.1f} ms")
+        results = {}
+        for runtime in RUNTIMES:
+            folder = root / runtime
+            folder.mkdir()
+            tagger = Tagger.load(FLAGS.tagger, runtime=runtime)
+            results[runtime] = measure(tagger, paths, source, folder)
+        one = root / "one.png"
+        write_image(one, skimage.data.astronaut())
+        quiet("tag", one, root / "one-tagged.png", f"--tagger={FLAGS.tagger}")
+        seconds, memory = alone(
+            "trace", root / "one-tagged.png", f"--tagger={FLAGS.tagger}"
+        )
+    print(f"start to answer of trace, one 512 px photo: {seconds:.2f} s")
+    print(f"its peak memory: {memory:.0f} MB")
+    print(f"{'':17}" + "".join(f"{runtime:>9}" for runtime in RUNTIMES))
+    for what in results[RUNTIMES[0]]:
+        values = [results[runtime][what] for runtime in RUNTIMES]
+        command = what.startswith(("tag", "trace"))
+        unit = f"photos a minute, {FLAGS.jobs} at once" if command else "ms"
+        digits = 0 if command else 1
+        row = "".join(f"{value:9.{digits}f}" for value in values)
+        print(f"{what:17}{row}  {unit}")
     return 0
 
 

@@ -21,8 +21,9 @@ from faketagger_tf import lite
 from faketagger_tf.command import run_main
 from faketagger_tf.data.load import load_split
 from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
-from faketagger_tf.presets import load_tagger, write_atomic
+from faketagger_tf.presets import load_tagger
 
 FLAGS = flags.FLAGS
 CALLS = 50

@@ -4,11 +4,11 @@
     python -m export.preset --swap_model=runs/swap_one --name=one
 
 The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
-networks, `decoder.tflite` and the run's calibration of p-values, if it has one; that
+networks, `decoder.tflite`, `encoder.tflite` (its weights as halves), which tag and
+trace without TensorFlow, and the run's calibration of p-values, if it has one; that
 goes into `decoder.tflite` too, so that it has to be made first, by
 
-    python -m faketagger_tf.messages.presence --tagger=runs/portrait128 --data=photos \\
-        --split=train
+    python -m trainers.calibrate --tagger=runs/portrait128 --data=photos --split=train
 
 The second writes `faketagger_tf/weights/swaps/one/`, a face-swap model in half
 precision, which halves its size. A model card (`card.md`) is added by hand;
@@ -27,19 +27,22 @@ import h5py
 import numpy as np
 from absl import flags
 
-from export.tflite import convert_decoder, write_model
+from export.tflite import convert_decoder, convert_encoder, write_model
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.messages.presence import PRESENCE, load_presence
+from faketagger_tf.files import write_atomic
 from faketagger_tf.presets import (
     FACESWAP_CONFIG,
+    PRESENCE,
     PRESETS,
     SWAPS,
     faceswap_folder,
     load_faceswap,
+    load_presence,
     load_tagger,
+    save_presence,
     save_tagger,
-    write_atomic,
 )
+from faketagger_tf.tagging.networks import DECODER, ENCODER
 
 FLAGS = flags.FLAGS
 
@@ -62,13 +65,19 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
     presence = load_presence(source)
     config = dataclasses.replace(config, preset=name)
     folder = root / name
-    content = convert_decoder(config, decoder, presence=presence)
-    # First, so that a killed run never leaves new weights with old p-values.
-    (folder / PRESENCE).unlink(missing_ok=True)
+    files = {
+        DECODER: convert_decoder(config, decoder, presence=presence),
+        ENCODER: convert_encoder(config, encoder, "float16"),
+    }
+    # First, so that a killed run never leaves new weights with old p-values, or old
+    # .tflite files, which would be preferred to them.
+    for file in (PRESENCE, *files):
+        (folder / file).unlink(missing_ok=True)
     save_tagger(folder, config, encoder, decoder)
-    write_model(str(folder / "decoder.tflite"), content, overwrite=True)
     if presence:
-        write_atomic(folder / PRESENCE, presence.to_json())
+        save_presence(folder, presence)
+    for file, content in files.items():
+        write_model(str(folder / file), content, overwrite=True)
     return folder
 
 

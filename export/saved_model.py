@@ -17,6 +17,11 @@ writes `models/faketagger/1/`. Signatures, N rows each, at least one:
     tag_canvas: `cover` float32 `[N, S, S, 3]` in [0, 1], `message` as above
         -> `tagged` float32 `[N, S, S, 3]` in [0, 1]
 
+These are for callers that have a canvas in their hands, or that want logits: servers
+which cut faces out themselves, batch scoring, and other runtimes. **No face is looked
+for**, so that what `faketagger tag` wrote on a face is not found by `read_bytes`, and
+`tag_bytes` tags the middle. `faketagger_tf.serving --tagger=...` finds the faces.
+
 Float images are not checked against [0, 1]: what lies outside is read as it is, and
 such logits mean nothing.
 
@@ -41,8 +46,8 @@ from export import graph
 from export.tflite import description
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.messages.presence import Presence, load_presence
-from faketagger_tf.presets import load_tagger
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.presets import load_presence, load_tagger
 
 FLAGS = flags.FLAGS
 
@@ -131,8 +136,10 @@ def _archive(config, encoder, decoder) -> keras.export.ExportArchive:
 
     def residual_of(cover, message):
         inputs = {"cover": cover, "message": message}
-        if config.strength == "scheduled":
-            inputs["psnr"] = tf.fill([tf.shape(cover)[0], 1], float(config.psnr))
+        for name in config.encoder_inputs[2:]:
+            # Canvases come without their photo, so that their scale is taken to be 1.
+            level = getattr(config, name) if name == config.strength_input else 0.0
+            inputs[name] = tf.fill([tf.shape(cover)[0], 1], float(level))
         return encoder(inputs, training=False)
 
     def tag_canvas(cover, message):

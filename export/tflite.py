@@ -6,10 +6,11 @@
 
 Signature `decode`: `image` float32 `[N, S, S, 3]` in [0, 1] -> `logits` float32
 `[N, L]`, positive for a 1. Signature `tag` (`--model=encoder`): `cover` as `image`,
-`message` float32 `[N, L]` of 0 and 1 and, for a scheduled strength, `psnr` float32
-`[N, 1]` in dB -> `residual` float32 `[N, S, S, 3]`, to be enlarged to the photo's size
-and added to it. N is 1, or free with `--batch=0`; LiteRT.js needs a fixed one. Inputs
-and outputs are float32 in every precision. Built-in operations only.
+`message` float32 `[N, L]` of 0 and 1 and, unless its strength is learned, the strength
+float32 `[N, 1]` in dB (`psnr` or `level`; with the latter also `scale`, see
+`tagging.networks`) -> `residual` float32 `[N, S, S, 3]`, to be enlarged to the photo's
+size and added to it. N is 1, or free with `--batch=0`; LiteRT.js needs a fixed one.
+Inputs and outputs are float32 in every precision. Built-in operations only.
 
 What a reader must know stands in the file, as metadata named `faketagger` (JSON), and
 beside it with the file's SHA-256, under the suffix `.json`.
@@ -33,12 +34,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 from faketagger_tf.command import require_flag, run_main
-from faketagger_tf.config import TaggerConfig
+from faketagger_tf.config import ANCHOR, FORMAT, TaggerConfig
 from faketagger_tf.evaluation.canvases import tag_canvases
+from faketagger_tf.files import write_atomic
 from faketagger_tf.lite import METADATA
 from faketagger_tf.messages import MessageCode
-from faketagger_tf.messages.presence import Presence, load_presence
-from faketagger_tf.presets import load_tagger, write_atomic
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.presets import load_presence, load_tagger
 
 FLAGS = flags.FLAGS
 
@@ -105,8 +107,7 @@ def convert_encoder(
 ) -> bytes:
     """Converts the image encoder; arguments and errors as for `convert_decoder`."""
     _check("encoder", precision, batch)
-    names = ["cover", "message"]
-    names += ["psnr"] if config.strength == "scheduled" else []
+    names = config.encoder_inputs
 
     def tag(*inputs):
         named = dict(zip(names, inputs, strict=True))
@@ -191,10 +192,13 @@ def description(
     else:
         signature, outputs = "tag", [tensor("residual", canvas)]
         inputs = [tensor("cover", canvas, 0.0, 1.0), tensor("message", bits, 0.0, 1.0)]
-        if config.strength == "scheduled":
-            inputs.append({**tensor("psnr", [batch or -1, 1]), "default": config.psnr})
+        for name in config.encoder_inputs[2:]:
+            about = tensor(name, [batch or -1, 1])
+            if name == config.strength_input:
+                about["default"] = getattr(config, name)
+            inputs.append(about)
     about = {
-        "format": f"faketagger {model} 1",
+        "format": f"faketagger {model} {FORMAT}",
         "version": _version(),
         "preset": config.preset,
         "precision": precision,
@@ -203,6 +207,8 @@ def description(
         "outputs": outputs,
         "image_size": config.image_size,
         "canvas_scale": config.canvas_scale,
+        "outside": config.outside,
+        "anchor": ANCHOR,
         "message_bits": config.message_bits,
         "payload_bits": config.payload_bits,
         "crc_bits": config.crc_bits,
@@ -281,7 +287,9 @@ def _check(model: str, precision: str, batch: int) -> None:
 
 def _spec(config: TaggerConfig, name: str, batch: int) -> tf.TensorSpec:
     size = config.image_size
-    shape = {"message": [config.message_bits], "psnr": [1]}.get(name, [size, size, 3])
+    canvas = [size, size, 3]
+    sizes = {"message": [config.message_bits], "image": canvas, "cover": canvas}
+    shape = sizes.get(name, [1])
     return tf.TensorSpec([batch or None, *shape], tf.float32, name=name)
 
 

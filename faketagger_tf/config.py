@@ -1,4 +1,9 @@
-"""The hyper-parameters of one tagger, stored as JSON beside its weights."""
+"""The hyper-parameters of one tagger, stored as JSON beside its weights.
+
+A tagger's file also records what a later release must know to read today's tags: the
+*format version*, the anchor that places the canvas, and how a payload's bits are laid
+out. What a file does not say has the value that it had in version 1.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,21 @@ import dataclasses
 import json
 import os
 
-STRENGTHS = ("scheduled", "learned")
+from faketagger_tf.messages import MessageCode
+
+FORMAT = 1  # Version that this release writes; it reads all from 1 on.
+# Per kind of strength the encoder's inputs, the last one being the strength if it has
+# one; `scale` tells it the photo pixels per canvas pixel.
+STRENGTHS = {
+    "scheduled": ("cover", "message", "psnr"),
+    "learned": ("cover", "message"),
+    "visibility": ("cover", "message", "scale", "level"),
+}
+OUTSIDES = ("repeat", "black")
+# The face detector, whose landmarks a canvas is fixed to, and the template
+# (`photos.LANDMARKS`) that they are fitted to.
+ANCHOR = {"detector": "mtcnn", "detector_version": 1, "landmarks": "arcface-5"}
+BIT_ORDER = "payload, CRC and parity, each most significant bit first"
 
 
 def write_json_dataclass(config) -> str:
@@ -21,6 +40,10 @@ def read_json_dataclass(cls: type, path: str | os.PathLike):
         ValueError: the file cannot be read, is no JSON object, or has unknown or bad
             fields.
     """
+    return _make(cls, _read_json(path), path)
+
+
+def _read_json(path: str | os.PathLike) -> dict:
     path = os.fspath(path)
     try:
         with open(path, encoding="utf-8") as file:
@@ -38,11 +61,15 @@ def read_json_dataclass(cls: type, path: str | os.PathLike):
             f"The configuration {path!r} must hold a JSON object. "
             f"Received: {type(fields).__name__}."
         )
+    return fields
+
+
+def _make(cls: type, fields: dict, path: str | os.PathLike):
     known = [field.name for field in dataclasses.fields(cls)]
     unknown = sorted(set(fields) - set(known))
     if unknown:
         raise ValueError(
-            f"Unknown field in {path!r}: {', '.join(unknown)}. "
+            f"Unknown field in {os.fspath(path)!r}: {', '.join(unknown)}. "
             f"Accepted: {', '.join(known)}."
         )
     return cls(**fields)
@@ -65,8 +92,15 @@ class TaggerConfig:
         texture_mask: how far the residual follows the cover's local contrast, from 0
             (not at all) to 1 (textured regions carry eight times as much as flat ones).
         strength: "scheduled" scales the residual to an exact PSNR; "learned" leaves
-            the residual free, so that the image and message losses decide.
+            the residual free, so that the image and message losses decide;
+            "visibility" scales it to what the eye sees of it, with networks that are
+            told the photo's scale (`models.banded_encoder`).
         psnr: PSNR in dB to which a "scheduled" residual is scaled by default.
+        level: visibility in dB to which a "visibility" residual is scaled by default;
+            44 is hardly seen on plain backgrounds, and 6 more is half as visible.
+        attention: whether the decoder has a block of self-attention.
+        outside: what a canvas shows where it reaches over the photo's border: "repeat"
+            repeats the border's pixels, "black" is black.
         preset: name under which the weights are published; empty for a private run.
     """
 
@@ -81,6 +115,9 @@ class TaggerConfig:
     texture_mask: float = 0.0
     strength: str = "scheduled"
     psnr: float = 41.0
+    level: float = 44.0
+    attention: bool = False
+    outside: str = "repeat"
     preset: str = ""
 
     def __post_init__(self):
@@ -132,12 +169,81 @@ class TaggerConfig:
             raise ValueError(
                 f"canvas_scale must be from 0.5 to 8. Received: {self.canvas_scale!r}."
             )
-        if not 10 <= self.psnr <= 80:
-            raise ValueError(f"psnr must be from 10 to 80 dB. Received: {self.psnr!r}.")
+        for name in ("psnr", "level"):
+            value = getattr(self, name)
+            if not 10 <= value <= 80:
+                raise ValueError(
+                    f"{name} must be from 10 to 80 dB. Received: {value!r}."
+                )
+        if self.strength == "visibility" and self.image_size & (self.image_size - 1):
+            raise ValueError(
+                "image_size must be a power of two for the strength 'visibility'. "
+                f"Received: {self.image_size}."
+            )
+        if self.outside not in OUTSIDES:
+            raise ValueError(
+                f"outside must be one of {', '.join(OUTSIDES)}. "
+                f"Received: {self.outside!r}."
+            )
 
-    to_json = write_json_dataclass
+    @property
+    def encoder_inputs(self) -> tuple[str, ...]:
+        """Names of the encoder's inputs."""
+        return STRENGTHS[self.strength]
+
+    @property
+    def strength_input(self) -> str | None:
+        """Name of the input that takes the strength in dB; None if it is learned."""
+        name = self.encoder_inputs[-1]
+        return None if name == "message" else name
+
+    @property
+    def layout(self) -> dict:
+        """What the file records beside the hyper-parameters, see the module."""
+        code = MessageCode(self.payload_bits, self.message_bits, self.crc_bits)
+        polynomial = code.crc_polynomial
+        return {
+            "format": FORMAT,
+            "anchor": ANCHOR,
+            "code": {
+                "name": code.name,
+                "bits": BIT_ORDER,
+                "crc": f"{polynomial:#x}" if self.crc_bits else "none",
+            },
+        }
+
+    def to_json(self) -> str:
+        """Returns the configuration file's content."""
+        return json.dumps(self.layout | dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TaggerConfig:
-        """Reads a configuration file written by `to_json`."""
-        return read_json_dataclass(cls, path)
+        """Reads a configuration file written by `to_json`, of this or an older release.
+
+        Raises:
+            ValueError: the file cannot be read, has unknown or bad fields, or was
+                written by a later release or for another anchor or message code.
+        """
+        fields, name = _read_json(path), os.fspath(path)
+        version = fields.pop("format", 1)
+        if type(version) is not int or not 1 <= version <= FORMAT:
+            written = (
+                "was written by a later release"
+                if isinstance(version, int) and version > FORMAT
+                else "has no valid format version"
+            )
+            raise ValueError(
+                f"The configuration {name!r} {written} and cannot be read. "
+                f"Received: format {version!r}. Accepted: "
+                f"{'1' if FORMAT == 1 else f'1 to {FORMAT}'}."
+            )
+        recorded = {key: fields.pop(key) for key in ("anchor", "code") if key in fields}
+        config = _make(cls, fields, name)
+        for key, value in recorded.items():
+            if value != config.layout[key]:
+                raise ValueError(
+                    f"The configuration {name!r} needs another {key} than this release "
+                    f"has. Received: {json.dumps(value)}. Accepted: "
+                    f"{json.dumps(config.layout[key])}."
+                )
+        return config

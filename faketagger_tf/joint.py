@@ -10,13 +10,70 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
 from keras import ops
 
 from faketagger_tf import losses
-from faketagger_tf.manipulations import Chain, Context, StatelessSeed
+from faketagger_tf.manipulations import Chain, Context, StatelessSeed, parse_chain
+from faketagger_tf.manipulations.random import uniform
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A chain that its share of every batch meets, and the size of those photos.
+
+    Attributes:
+        chain: the manipulations.
+        low, high: photo pixels per canvas pixel, drawn with a uniform logarithm; what
+            the encoder is told where its strength is a visibility.
+    """
+
+    chain: Chain
+    low: float = 1.0
+    high: float = 1.0
+
+    def __str__(self):
+        sizes = "" if self.low == self.high == 1 else f"@{self.low:g}..{self.high:g}"
+        return f"{self.chain}{sizes}"
+
+
+def parse_share(spec: str) -> Share:
+    """Reads a spec string that may end in "@low..high", the photos' scale.
+
+    Raises:
+        ValueError: the chain is not accepted, or the scales are not two numbers from
+            0.25 to 16, the lower one first.
+
+    Example:
+        >>> str(parse_share("gridjpeg(96,50..85)@0.9..1.5"))
+        'gridjpeg(96,quality=50..85)@0.9..1.5'
+    """
+    text, at, sizes = spec.partition("@")
+    chain = parse_chain(text)
+    if not at:
+        return Share(chain)
+    try:
+        low, high = (float(size) for size in (sizes.split("..") * 2)[:2])
+    except ValueError:
+        low = high = math.nan
+    if not 0.25 <= low <= high <= 16 or len(sizes.split("..")) > 2:
+        raise ValueError(
+            "The photo's scale after @ must be a number or a range low..high from "
+            f"0.25 to 16. Received: {sizes!r} in {spec!r}."
+        )
+    return Share(chain, low, high)
+
+
+def draw_scales(shares: Sequence[Share], batch: int, seed: StatelessSeed):
+    """Draws the photo pixels per canvas pixel of a batch: float32 `[batch]`."""
+    parts = [
+        uniform(seed, [size], math.log(share.low), math.log(share.high))
+        for share, size in zip(shares, split_sizes(batch, len(shares)), strict=True)
+    ]
+    return ops.exp(ops.concatenate(parts))
 
 
 def split_sizes(batch: int, groups: int) -> list[int]:

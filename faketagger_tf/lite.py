@@ -1,19 +1,19 @@
-"""Reads tags with a TFLite file alone; TensorFlow need not be installed.
+"""Reads the tags of photos with one decoder file.
 
-    python -m faketagger_tf.lite decoder.tflite canvas.png [...] [--fpr=1e-6]
+    python -m faketagger_tf.lite decoder.tflite photo.jpg [...] [--fpr=1e-6]
+    python -m faketagger_tf.lite decoder.tflite canvas.png [...] --canvas
 
-Needs NumPy and ai-edge-litert (or TensorFlow's interpreter); photo files also need
-OpenCV, which NumPy cannot replace.
+What `faketagger trace` finds in a photo is found here too: faces, both ways, with the
+same search. All that it knows of the tagger stands in the file. With `--canvas` each
+file is a canvas, as `faketagger trace PHOTO --canvas=canvas.png` writes it, and is read
+at one place, its largest centred square. Keyed tags are not read.
 
-The files are canvases: each is read at one place, its largest centred square, and no
-face is looked for. A photo tagged by `faketagger tag` carries its tag on the face, so
-that nothing is found in it here unless the face's canvas is cut out first: `faketagger
-trace PHOTO --canvas=canvas.png` writes it. Keyed tags are not read.
+Needs NumPy, OpenCV and ai-edge-litert; `read_canvases` needs no OpenCV.
 
-A tag counts as found where its checksum is right and its p-value at most `--fpr`, as
-for `faketagger trace`. Short codes need a perfect photo for 1e-6: give the 16 bits of
-`seed64` `--fpr=1e-3`. Where even a reading of score 1 would not reach the rate, the
-checksum alone decides, and a note says so.
+A tag counts as found where its checksum is right and its p-value at most `--fpr`.
+Short codes do not reach 1e-6: give the 16 bits of `seed64` `--fpr=1e-3`. Where even a
+reading of score 1 would not reach the rate, a note says so, and of a canvas the
+checksum alone decides; a whole photo has too many places for that.
 
 Exit codes: 0 a tag was found, 1 none was, 2 an error, or a file could not be read.
 """
@@ -24,14 +24,21 @@ import argparse
 import hashlib
 import json
 import pathlib
+import re
 import struct
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from faketagger_tf.config import FORMAT, TaggerConfig
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
 from faketagger_tf.messages.presence import Presence, surprise
+from faketagger_tf.tagging.networks import Networks, lite_decoder
+
+if TYPE_CHECKING:
+    from faketagger_tf.tagging.tagger import Reading, Tagger
 
 METADATA = "faketagger"  # Name of the description among a file's metadata.
 
@@ -45,54 +52,22 @@ def load_decoder(path: str, threads: int = 1) -> Callable[[np.ndarray], np.ndarr
 
     Returns:
         A function: float32 canvases `[N, S, S, 3]` in [0, 1] -> logits `[N, L]`. It
-        raises a ValueError for canvases of another shape.
+        raises a ValueError for canvases of another shape, and may be called from many
+        threads.
 
     Raises:
         ValueError: no such file, or no TFLite decoder in it.
     """
-    interpreter = _interpreter(path, threads)
-    signatures = list(interpreter.get_signature_list())
-    if "decode" not in signatures:
-        kind = "an encoder" if "tag" in signatures else "no decoder of ours"
-        raise ValueError(
-            f"{path!r} is {kind}. Received: signatures {signatures}. Accepted: a file "
-            "written by export.tflite --model=decoder."
-        )
-    source = interpreter.get_input_details()[0]
-    target = interpreter.get_output_details()[0]
-    shape = source["shape_signature"]
-
-    def run(canvases: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source["index"], canvases)
-        interpreter.invoke()
-        return interpreter.get_tensor(target["index"]).copy()
-
-    def decode(canvases: np.ndarray) -> np.ndarray:
-        canvases = np.ascontiguousarray(canvases, np.float32)
-        if canvases.shape[1:] != tuple(shape[1:]):
-            raise ValueError(
-                f"Canvases must have the shape {['N', *shape[1:].tolist()]}. "
-                f"Received: {list(canvases.shape)}."
-            )
-        if not len(canvases):
-            return np.zeros((0, target["shape"][1]), np.float32)
-        if shape[0] != -1:
-            return np.concatenate([run(canvas[np.newaxis]) for canvas in canvases])
-        current = interpreter.get_input_details()[0]["shape"][0]
-        if current != len(canvases):
-            interpreter.resize_tensor_input(source["index"], canvases.shape)
-            interpreter.allocate_tensors()
-        return run(canvases)
-
-    return decode
+    model = lite_decoder(path, threads)
+    return lambda canvases: model({"image": canvases})["logits"]
 
 
 def load_description(path: str) -> dict:
     """Reads what export.tflite wrote into a file about its tensors and message code.
 
     Raises:
-        ValueError: no such file, no description in it, or a sidecar (`path` + ".json")
-            whose SHA-256 is another file's.
+        ValueError: no such file, no description in it or one of a later release, or a
+            sidecar (`path` + ".json") whose SHA-256 is another file's.
     """
     # A named pipe would be waited for, and a device could be read, for ever.
     if pathlib.Path(path).exists() and not pathlib.Path(path).is_file():
@@ -113,6 +88,12 @@ def load_description(path: str) -> dict:
             f"{path!r} is no TFLite decoder of ours: it holds no metadata "
             f"{METADATA!r}. Accepted: a file written by export.tflite."
         ) from None
+    version = re.search(r"\d+$", str(about.get("format", "1")))
+    if not version or int(version[0]) > FORMAT:
+        raise ValueError(
+            f"{path!r} was written by a later release and cannot be read. Received: "
+            f"format {about['format']!r}. Accepted: versions up to {FORMAT}."
+        )
     sidecar = pathlib.Path(f"{path}.json")
     if sidecar.is_file():
         try:
@@ -130,6 +111,34 @@ def load_description(path: str) -> dict:
     return about
 
 
+def load_tagger(decoder: str) -> Tagger:
+    """Makes a tagger that reads, out of a decoder's file alone.
+
+    Raises:
+        ValueError: the file cannot be read, or there is no OpenCV. Embedding raises
+            one too.
+    """
+    about = load_description(decoder)
+    decode = load_decoder(decoder)
+    try:
+        from faketagger_tf.tagging.search import PLACES
+        from faketagger_tf.tagging.tagger import Tagger
+    except ImportError as error:
+        raise _missing(error) from None
+
+    def refuse(*_):
+        raise ValueError(
+            f"Tagging needs an encoder. Received: a decoder alone, {decoder!r}. "
+            "Accepted: Tagger.load, with a preset."
+        )
+
+    names = ("image_size", "canvas_scale", "message_bits", "payload_bits", "crc_bits")
+    fields = {name: about[name] for name in (*names, "outside") if name in about}
+    config = TaggerConfig(strength="learned", **fields)
+    networks = Networks(config, refuse, decode, refuse)
+    return Tagger(config, networks, _presence(about, PLACES))
+
+
 def read_canvases(decoder: str, canvases: np.ndarray) -> Decoded:
     """Reads the tags of canvases: uint8 `[N, S, S, 3]`, RGB. Errors as above."""
     code = _code(load_description(decoder))
@@ -137,7 +146,7 @@ def read_canvases(decoder: str, canvases: np.ndarray) -> Decoded:
 
 
 def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
-    """Reads the centred canvas of every photo.
+    """Reads the centred canvas of every photo; no face is looked for.
 
     Args:
         decoder: a .tflite file.
@@ -149,28 +158,52 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
     Raises:
         ValueError: the decoder cannot be read, or there is no OpenCV.
     """
+    about, decode = load_description(decoder), load_decoder(decoder)
+    code, size = _code(about), about["image_size"]
     try:
         from faketagger_tf.photos.canvas import canvas_square, crop_canvas
-        from faketagger_tf.photos.codec import read_photo
     except ImportError as error:
-        raise ValueError(
-            f"Opening photos needs a package that is missing, {error.name}: "
-            "python -m pip install opencv-python-headless."
-        ) from None
-    about = load_description(decoder)
-    decode = load_decoder(decoder)
-    code = _code(about)
-    results: dict[str, Decoded | str] = {}
+        raise _missing(error) from None
+
+    def read(pixels: np.ndarray) -> Decoded:
+        square = canvas_square(pixels.shape[1], pixels.shape[0])
+        canvas = crop_canvas(pixels, square, size)
+        return code.decode(decode(canvas[None].astype(np.float32) / 255.0))
+
+    return _each(photos, read)
+
+
+def read_photos(
+    decoder: str, photos: list[str], fpr: float = 1e-6
+) -> dict[str, list[Reading] | str]:
+    """Reads the faces of every photo, as `Tagger.examine` does.
+
+    Arguments and errors as for `read_files`.
+
+    Returns:
+        Photo -> its readings, at least one, or one sentence about what went wrong.
+    """
+    tagger = load_tagger(decoder)
+    return _each(photos, lambda pixels: tagger.examine(pixels, fpr))
+
+
+def _each(photos: list[str], read: Callable) -> dict:
+    from faketagger_tf.photos.codec import read_photo
+
+    results = {}
     for path in photos:
         try:
-            pixels = read_photo(path)
+            results[path] = read(read_photo(path))
         except ValueError as error:
             results[path] = str(error)
-            continue
-        square = canvas_square(pixels.shape[1], pixels.shape[0])
-        canvas = crop_canvas(pixels, square, about["image_size"])
-        results[path] = code.decode(decode(canvas[None].astype(np.float32) / 255.0))
     return results
+
+
+def _missing(error: ImportError) -> ValueError:
+    return ValueError(
+        f"Opening photos needs a package that is missing, {error.name}: "
+        "python -m pip install opencv-python-headless."
+    )
 
 
 def p_values(about: dict, read: Decoded) -> list[float]:
@@ -188,14 +221,14 @@ def p_values(about: dict, read: Decoded) -> list[float]:
     ]
 
 
-def is_too_short(about: dict, fpr: float) -> bool:
+def is_too_short(about: dict, fpr: float, places: int = 1) -> bool:
     """Tells whether a decoder's code has too few bits for p-values of `fpr`.
 
     That is so where even a perfect reading, of score 1, would not reach it.
     """
     code = _code(about)
     perfect = float(surprise(1.0, code.message_bits, code.k))
-    return _presence(about).p_value(perfect, code.crc_bits) > fpr
+    return _presence(about, places).p_value(perfect, code.crc_bits) > fpr
 
 
 class _Parser(argparse.ArgumentParser):
@@ -211,7 +244,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("decoder", help="file written by export.tflite")
-    parser.add_argument("photo", nargs="+", help="canvas to read")
+    parser.add_argument("photo", nargs="+", help="photo to read")
+    parser.add_argument(
+        "--canvas", action="store_true", help="the files are canvases; find no faces"
+    )
     parser.add_argument(
         "--fpr",
         type=float,
@@ -219,80 +255,106 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="largest p-value of a tag that counts as found (default: 1e-6)",
     )
     values = parser.parse_args(arguments)
-    if not 0 < values.fpr <= 1:
+    if not 0 < values.fpr < 1:
         raise ValueError(
-            f"--fpr must be a rate. Received: {values.fpr}. Accepted: above 0, up to 1."
+            f"--fpr must be a rate. Received: {values.fpr}. Accepted: above 0, below 1."
         )
     return values
 
 
 def main(arguments: list[str]) -> int:
-    """Prints a line for every photo; returns the exit code."""
+    """Prints a line per tag, or per photo without one; returns the exit code."""
     try:
         values = _parse(arguments)
         about = load_description(values.decoder)
-        results = read_files(values.decoder, values.photo)
+        read = _canvas_lines if values.canvas else _photo_lines
+        lines = read(about, values)
     except ValueError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    short = is_too_short(about, values.fpr)
-    if short:
-        print(
-            f"Note: {about['message_bits']} bits for a payload of "
-            f"{about['payload_bits']} are too few for p-values of {values.fpr:g}, so "
-            "that the checksum alone decides, which is right by chance in 1 of "
-            f"{2 ** about['crc_bits']} photos without a tag, or more.",
-            file=sys.stderr,
-        )
     failed = any_found = False
+    for path, found, text in lines:
+        failed |= found is None
+        any_found |= bool(found)
+        print(f"{path}{text}", file=sys.stderr if found is None else sys.stdout)
+    return 2 if failed else 0 if any_found else 1
+
+
+def _photo_lines(about: dict, values) -> list[tuple[str, bool | None, str]]:
+    """(photo, whether a tag was found or None for an error, text) of each line."""
+    results = read_photos(values.decoder, values.photo, values.fpr)
+    from faketagger_tf.tagging.search import PLACES
+
+    if is_too_short(about, values.fpr, PLACES):
+        _note(about, values.fpr, "no tag of a photo can be found; --fpr=1e-3 may do")
+    lines = []
     for path, result in results.items():
         if isinstance(result, str):
-            print(f"{path}: {result}", file=sys.stderr)
-            failed = True
+            lines.append((path, None, f": {result}"))
+            continue
+        for reading in [r for r in result if r.found]:
+            text = _found(
+                about, reading.payload, reading.p_value, reading.corrected_bits
+            )
+            lines.append((path, True, text + "  mirrored" * reading.mirrored))
+        if not any(reading.found for reading in result):
+            p_value = min(reading.p_value for reading in result)
+            lines.append((path, False, f"  no tag  p {p_value:.2g}"))
+    return lines
+
+
+def _canvas_lines(about: dict, values) -> list[tuple[str, bool | None, str]]:
+    """As `_photo_lines`, of canvases."""
+    results = read_files(values.decoder, values.photo)
+    short = is_too_short(about, values.fpr)
+    if short:
+        _note(
+            about,
+            values.fpr,
+            "the checksum alone decides, which is right by chance in 1 of "
+            f"{2 ** about['crc_bits']} canvases without a tag, or more",
+        )
+    lines = []
+    for path, result in results.items():
+        if isinstance(result, str):
+            lines.append((path, None, f": {result}"))
             continue
         p_value = p_values(about, result)[0]
         found = bool(result.crc_ok[0]) and (short or p_value <= values.fpr)
-        any_found |= found
+        text = f"  no tag  p {p_value:.2g}"
         if found:
-            payload = format_payload(result.payloads[0], about["payload_bits"])
-            corrected = f"{result.corrected_bits[0]} bits corrected"
-            print(f"{path}  payload {payload}  p {p_value:.2g}  {corrected}")
-        else:
-            print(f"{path}  no tag  p {p_value:.2g}")
-    return 2 if failed else 0 if any_found else 1
+            corrected = int(result.corrected_bits[0])
+            text = _found(about, result.payloads[0], p_value, corrected)
+        lines.append((path, found, text))
+    return lines
+
+
+def _found(about: dict, payload: int, p_value: float, corrected: int) -> str:
+    written = format_payload(payload, about["payload_bits"])
+    return f"  payload {written}  p {p_value:.2g}  {corrected} bits corrected"
+
+
+def _note(about: dict, fpr: float, consequence: str) -> None:
+    print(
+        f"Note: {about['message_bits']} bits for a payload of {about['payload_bits']} "
+        f"are too few for p-values of {fpr:g}, so that {consequence}.",
+        file=sys.stderr,
+    )
 
 
 def _code(about: dict) -> MessageCode:
     return MessageCode(about["payload_bits"], about["message_bits"], about["crc_bits"])
 
 
-def _presence(about: dict) -> Presence:
-    """The calibration in a description; the ideal model in files from before it."""
+def _presence(about: dict, places: int = 1) -> Presence:
+    """The calibration in a description; else the ideal model for so many places.
+
+    A tagger without a calibration is described by the ideal model for a single place;
+    files from before calibrations say nothing.
+    """
     fields = about.get("presence")
-    if fields is None:
-        return Presence.ideal(1)
-    return Presence(fields["threshold"], fields["rate"], fields["scale"])
-
-
-def _interpreter(path: str, threads: int):
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            from tensorflow.lite import Interpreter
-        except ImportError:
-            raise ValueError(
-                "Reading a TFLite file needs ai-edge-litert: "
-                "python -m pip install ai-edge-litert."
-            ) from None
-    if not pathlib.Path(path).is_file():
-        raise ValueError(f"There is no decoder file {path!r}.")
-    try:
-        interpreter = Interpreter(model_path=path, num_threads=threads)
-        interpreter.allocate_tensors()
-        return interpreter
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path!r} is no TFLite decoder: {error}") from None
+    presence = Presence(**fields) if fields else Presence.ideal(1)
+    return Presence.ideal(places) if presence == Presence.ideal(1) else presence
 
 
 def _metadata(content: bytes) -> dict[str, bytes]:

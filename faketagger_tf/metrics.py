@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -68,6 +70,56 @@ def _ssim(first: np.ndarray, second: np.ndarray) -> float:
     ratio = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     ratio /= (mean_x**2 + mean_y**2 + c1) * (variances + c2)
     return float(ratio.mean(dtype=np.float64))
+
+
+def measure(
+    first: np.ndarray, second: np.ndarray, rows: int = 512
+) -> tuple[float, float]:
+    """PSNR in dB and SSIM of two photos of any size, in strips of rows.
+
+    Where the photos are equal both are known, so that only the rectangle around their
+    differences is looked at.
+
+    Args:
+        first: uint8 `[height, width, 3]`, at least 11 pixels a side.
+        second: uint8, same shape.
+        rows: height of a strip, which bounds the memory.
+
+    Returns:
+        As `psnr` and `ssim` have them; infinity and 1 for equal photos.
+
+    Example:
+        >>> photo = np.zeros((64, 64, 3), np.uint8)
+        >>> measure(photo, photo)
+        (inf, 1.0)
+    """
+    height, width = first.shape[:2]
+    squares, total, counted = 0.0, 0.0, 0
+    border = SSIM_WINDOW - 1
+    windows = (height - border) * (width - border)
+    changed_columns = np.zeros(width, bool)
+    changed_rows = np.zeros(height, bool)
+    for start in range(0, height, rows):
+        part = slice(start, start + rows)
+        change = (first[part] != second[part]).any(2)
+        changed_rows[part] = change.any(1)
+        changed_columns |= change.any(0)
+        difference = first[part].astype(np.int16) - second[part]
+        squares += float(np.square(difference, dtype=np.int32).sum(dtype=np.float64))
+    if not changed_rows.any():
+        return math.inf, 1.0
+    top, bottom = np.flatnonzero(changed_rows)[[0, -1]]
+    left, right = np.flatnonzero(changed_columns)[[0, -1]]
+    # One window further than a change reaches; beyond that SSIM is 1.
+    left, right = max(left - border, 0), min(right + border + 1, width)
+    top, bottom = max(top - border, 0), min(bottom + border + 1, height)
+    for start in range(top, bottom - border, rows):
+        part = slice(start, min(start + rows + border, bottom)), slice(left, right)
+        count = (part[0].stop - start - border) * (right - left - border)
+        total += float(ssim(first[part][None], second[part][None])[0]) * count
+        counted += count
+    ratio = 10 * math.log10(255**2 * first.size / squares)
+    return ratio, (total + windows - counted) / windows
 
 
 def bit_accuracy(bits: np.ndarray, logits: np.ndarray) -> np.ndarray:

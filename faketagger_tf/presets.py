@@ -1,24 +1,32 @@
-"""Models on disk: a folder with a JSON configuration beside its weights."""
+"""Models on disk: a folder with a JSON configuration beside its weights.
+
+Importing this module does not import TensorFlow. What returns Keras models needs it,
+and says so in one sentence where it is not installed.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
-import tempfile
+from typing import TYPE_CHECKING
 
-import keras
-
-from faketagger_tf.config import TaggerConfig
-from faketagger_tf.manipulations import Swap
-from faketagger_tf.models import (
-    FaceswapConfig,
-    build_decoder,
-    build_encoder,
-    build_faceswap,
-    swap_function,
+from faketagger_tf.config import (
+    TaggerConfig,
+    read_json_dataclass,
+    write_json_dataclass,
 )
+from faketagger_tf.files import write_atomic
+from faketagger_tf.messages.presence import Presence
+
+if TYPE_CHECKING:
+    import keras
+
+    from faketagger_tf.manipulations import Swap
+    from faketagger_tf.models import FaceswapConfig
 
 CONFIG = "config.json"
+PRESENCE = "presence.json"
 FACESWAP_CONFIG = "faceswap.json"
 PRESETS = pathlib.Path(__file__).parent / "weights"
 SWAPS = PRESETS / "swaps"
@@ -36,47 +44,28 @@ def tagger_folder(name: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(name)
 
 
-def write_atomic(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file such that a killed run leaves the old one or the new one.
-
-    Raises:
-        ValueError: the folder cannot be created or written to.
-    """
-    path = pathlib.Path(path)
-    content = content.encode() if isinstance(content, str) else content
-
-    def write(temporary: str) -> None:
-        with open(temporary, "wb") as file:
-            file.write(content)
-
-    _replace(path, write)
-
-
-def _replace(path: pathlib.Path, write) -> None:
-    temporary = None
-    if path.parent.exists() and not path.parent.is_dir():
-        raise ValueError(
-            f"Cannot write {str(path)!r}: {str(path.parent)!r} is no folder."
-        )
+def has_tensorflow() -> bool:
+    """Whether TensorFlow and Keras are installed; imports neither."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Keras checks the suffix of a weights file, so the temporary name keeps it.
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=".partial-", suffix=path.name
-        )
-        os.close(handle)
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
+        return all(importlib.util.find_spec(name) for name in ("tensorflow", "keras"))
+    except ImportError:
+        return False
+
+
+def require_tensorflow(what: str) -> None:
+    """Imports TensorFlow and Keras, or raises a ValueError that names the remedy.
+
+    Args:
+        what: the sentence's subject, such as "Refining a tag".
+    """
+    try:
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError as error:
         raise ValueError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}."
+            f"{what} needs TensorFlow and Keras. Received: no module "
+            f'{error.name!r}. Accepted: after pip install "faketagger-tf[train]".'
         ) from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def save_tagger(
@@ -87,15 +76,49 @@ def save_tagger(
 ) -> None:
     """Writes `config.json`, `encoder.weights.h5` and `decoder.weights.h5`."""
     folder = pathlib.Path(folder)
-    _replace(folder / "encoder.weights.h5", encoder.save_weights)
-    _replace(folder / "decoder.weights.h5", decoder.save_weights)
+    write_atomic(folder / "encoder.weights.h5", encoder.save_weights)
+    write_atomic(folder / "decoder.weights.h5", decoder.save_weights)
     write_atomic(folder / CONFIG, config.to_json())
+
+
+def load_config(name: str | os.PathLike) -> TaggerConfig:
+    """Loads a tagger's configuration.
+
+    Args:
+        name: a shipped preset's name, or a folder written by `save_tagger`.
+
+    Raises:
+        ValueError: there is no such preset or folder, or its configuration is damaged
+            or of a later release.
+    """
+    folder = tagger_folder(name)
+    if not (folder / CONFIG).is_file():
+        raise ValueError(
+            f"There is no tagger {os.fspath(name)!r}. Accepted: a folder with a "
+            f"{CONFIG}, or a preset ({', '.join(list_presets()) or 'none shipped'})."
+        )
+    return TaggerConfig.load(folder / CONFIG)
+
+
+def load_presence(name: str | os.PathLike) -> Presence | None:
+    """Loads the calibration of a preset or a tagger's folder; None if it has none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = tagger_folder(name) / PRESENCE
+    return read_json_dataclass(Presence, path) if path.is_file() else None
+
+
+def save_presence(folder: str | os.PathLike, presence: Presence) -> None:
+    """Writes a calibration beside a tagger's weights."""
+    write_atomic(pathlib.Path(folder) / PRESENCE, write_json_dataclass(presence))
 
 
 def load_tagger(
     name: str | os.PathLike,
 ) -> tuple[TaggerConfig, keras.Model, keras.Model]:
-    """Loads a tagger.
+    """Loads a tagger as Keras models.
 
     Args:
         name: a shipped preset's name, or a folder written by `save_tagger`.
@@ -104,20 +127,26 @@ def load_tagger(
         Configuration, encoder, decoder.
 
     Raises:
-        ValueError: there is no such preset or folder, or its weights are damaged or
-            do not fit its configuration.
+        ValueError: there is no such preset or folder, its weights are damaged or do
+            not fit its configuration, or TensorFlow is not installed.
     """
-    folder = tagger_folder(name)
-    if not (folder / CONFIG).is_file():
-        raise ValueError(
-            f"There is no tagger {os.fspath(name)!r}. Accepted: a folder with a "
-            f"{CONFIG}, or a preset ({', '.join(list_presets()) or 'none shipped'})."
-        )
-    config = TaggerConfig.load(folder / CONFIG)
-    encoder, decoder = build_encoder(config), build_decoder(config)
-    load_weights(encoder, folder / "encoder.weights.h5")
-    load_weights(decoder, folder / "decoder.weights.h5")
-    return config, encoder, decoder
+    config = load_config(name)
+    require_tensorflow("Loading a tagger's Keras models")
+    from faketagger_tf.models import build_encoder
+
+    encoder = build_encoder(config)
+    load_weights(encoder, tagger_folder(name) / "encoder.weights.h5")
+    return config, encoder, load_decoder(name, config)
+
+
+def load_decoder(name: str | os.PathLike, config: TaggerConfig) -> keras.Model:
+    """Loads a tagger's decoder alone; arguments and errors as for `load_tagger`."""
+    require_tensorflow("Loading a decoder's Keras model")
+    from faketagger_tf.models import build_decoder
+
+    decoder = build_decoder(config)
+    load_weights(decoder, tagger_folder(name) / "decoder.weights.h5")
+    return decoder
 
 
 def load_preset(name: str) -> tuple[TaggerConfig, keras.Model, keras.Model]:
@@ -139,7 +168,7 @@ def save_faceswap(
 ) -> None:
     """Writes `faceswap.json` and `faceswap.weights.h5`."""
     folder = pathlib.Path(folder)
-    _replace(folder / "faceswap.weights.h5", model.save_weights)
+    write_atomic(folder / "faceswap.weights.h5", model.save_weights)
     write_atomic(folder / FACESWAP_CONFIG, config.to_json())
 
 
@@ -172,6 +201,9 @@ def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]
             f"a {FACESWAP_CONFIG}, as trainers.faceswap writes it, or a shipped model "
             f"({', '.join(list_swaps()) or 'none shipped'})."
         )
+    require_tensorflow("A face-swap model")
+    from faketagger_tf.models import FaceswapConfig, build_faceswap
+
     config = FaceswapConfig.load(folder / FACESWAP_CONFIG)
     model = build_faceswap(config)
     load_weights(model, folder / "faceswap.weights.h5")
@@ -208,6 +240,10 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
     Raises:
         ValueError: two models without a name, a name twice, or a bad folder.
     """
+    require_tensorflow("A face-swap model")
+    from faketagger_tf.manipulations import Swap
+    from faketagger_tf.models import swap_function
+
     swaps: dict[str, Swap] = {}
     for model in models:
         prefix, _, folder = model.rpartition("=")

@@ -1,16 +1,30 @@
-"""Serves a SavedModel over HTTP, with the REST interface of TensorFlow Serving.
+"""Serves a tagger over HTTP, with the REST interface of TensorFlow Serving.
 
+    python -m faketagger_tf.serving --tagger=portrait128 --port=8501
     python -m faketagger_tf.serving --model=models/faketagger --port=8501
 
-For machines without TensorFlow Serving's own server: the same requests get the same
-answers from both.
+`--tagger` serves the library itself: photos in, faces found, tags written on them and
+traced as `faketagger tag` and `trace` do, under LiteRT and without TensorFlow in the
+process. Signatures, N rows each:
+
+    trace_photo, serving_default: `image_bytes`, an encoded photo
+        -> `readings`, a list of objects, one per tag that was found: `payload` in
+           hexadecimal, `p_value`, `mirrored`, `box` and `corners` in photo pixels,
+           `corrected_bits`; `valid`; `error`, one sentence or ""
+    tag_photo: `image_bytes` and `payload`, a string in hexadecimal
+        -> `tagged_bytes`, a PNG, or "" where `valid` is false; `valid`; `error`
+
+`--model` serves a SavedModel of export.saved_model for machines without TensorFlow
+Serving's own server: the same requests get the same answers from both. Its signatures
+work on canvases and centred squares, find no faces, and need TensorFlow.
 
     POST /v1/models/NAME:predict            {"instances": [{"b64": "..."}]}
     POST /v1/models/NAME/versions/1:predict {"signature_name": "...", "inputs": {...}}
     GET  /v1/models/NAME                    whether it is ready
     GET  /v1/models/NAME/metadata           signatures with their tensors
 
-The two GET requests also take `/versions/1` behind NAME.
+The two GET requests also take `/versions/1` behind NAME, which is the preset's name, or
+that of the folder.
 
 An error is `{"error": "one sentence"}` with status 400 (a request that is no such
 thing; what is no HTTP, such as a bad Content-Length, uvicorn refuses in its own words),
@@ -28,24 +42,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import dataclasses
 import json
+import os
 import pathlib
 import socket
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import uvicorn
 from absl import flags
 from starlette import applications, concurrency, requests, responses, routing
 
-from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.command import run_main
+from faketagger_tf.messages import format_payload
+from faketagger_tf.messages.keys import read_key
+from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.presets import require_tensorflow
+from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
 
 FLAGS = flags.FLAGS
 
 MAX_ROWS = 64  # Rows of one request.
-BATCH_ROWS = 16  # Rows up to which waiting requests are run together.
-RUNNERS = 2  # Batches at work at a time.
 MAX_WAITING = 1024  # Requests waiting before further ones are turned away.
 
 
@@ -57,52 +75,61 @@ class RequestError(Exception):
         self.status = status
 
 
-class Model:
-    """A SavedModel's signatures with JSON at the border.
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or an output of a signature.
 
-    Args:
-        folder: with numbered versions; the highest one is served.
-
-    Raises:
-        ValueError: there is no SavedModel in it.
+    Attributes:
+        name: its name.
+        dtype: NumPy's name of the type; "string" for bytes, "text", or "json".
+        shape: of one row.
     """
 
-    def __init__(self, folder: str):
-        base = pathlib.Path(folder)
-        versions = [
-            int(path.parent.name)
-            for path in base.glob("*/saved_model.pb")
-            if path.parent.name.isdigit()
-        ]
-        if not versions:
-            raise ValueError(
-                f"There is no SavedModel to serve in {folder!r}. Accepted: a folder "
-                "as export.saved_model writes it, with a numbered folder inside."
-            )
-        self.name, self.version = base.resolve().name, max(versions)
-        try:
-            self._loaded = tf.saved_model.load(str(base / str(self.version)))
-        except (OSError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"The SavedModel in {folder!r} is damaged: {reason}"
-            ) from None
-        self.signatures = dict(self._loaded.signatures)
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
 
-    def inputs(self, signature: str) -> dict[str, tf.TensorSpec]:
-        """Returns a signature's inputs by name."""
-        return self.signatures[signature].structured_input_signature[1]
+
+class Model:
+    """What is served: signatures with JSON at the border.
+
+    Attributes:
+        name, version: as in the paths of requests.
+        signatures: name -> its inputs and its outputs.
+        batch_rows: rows up to which waiting requests are run together.
+        runners: batches at work at a time.
+    """
+
+    name: str
+    version: int
+    signatures: dict[str, tuple[list[Tensor], list[Tensor]]]
+    batch_rows: int
+    runners: int
+
+    def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict:
+        """Runs a signature; returns arrays, or lists of rows, by output."""
+        raise NotImplementedError
+
+    def warm_up(self) -> None:
+        """Runs every signature once, so that the first request does not wait."""
+        photo = encode_image(np.full((256, 256, 3), 128, np.uint8), ".jpg", 90)
+        examples = {"string": photo, "text": "0"}
+        for signature, (inputs, _) in self.signatures.items():
+            arrays = {}
+            for tensor in inputs:
+                if tensor.dtype in examples:
+                    arrays[tensor.name] = np.array([examples[tensor.dtype]], object)
+                else:
+                    arrays[tensor.name] = np.zeros([1, *tensor.shape], tensor.dtype)
+            self.run(signature, arrays)
 
     def metadata(self) -> dict:
         """Describes the signatures."""
         return {
             "model_spec": {"name": self.name, "version": str(self.version)},
             "metadata": {
-                name: {
-                    "inputs": _describe(self.inputs(name)),
-                    "outputs": _describe(function.structured_outputs),
-                }
-                for name, function in self.signatures.items()
+                name: {"inputs": _describe(inputs), "outputs": _describe(outputs)}
+                for name, (inputs, outputs) in self.signatures.items()
             },
         }
 
@@ -133,10 +160,10 @@ class Model:
                 f"There is no signature {signature!r}. Accepted: "
                 f"{', '.join(sorted(self.signatures))}.",
             )
-        specs = self.inputs(signature)
+        inputs = {tensor.name: tensor for tensor in self.signatures[signature][0]}
         by_row = "instances" in content
-        columns = _columns(content["instances" if by_row else "inputs"], by_row, specs)
-        arrays = {name: _array(columns[name], spec) for name, spec in specs.items()}
+        columns = _columns(content["instances" if by_row else "inputs"], by_row, inputs)
+        arrays = {name: _array(columns[name], inputs[name]) for name in inputs}
         rows = {len(array) for array in arrays.values()}
         if len(rows) != 1:
             raise RequestError(
@@ -150,25 +177,118 @@ class Model:
             )
         return signature, by_row, arrays
 
-    def run(self, signature: str, arrays: dict[str, np.ndarray]) -> dict:
-        """Runs a signature; returns arrays by output."""
-        tensors = {name: tf.constant(array) for name, array in arrays.items()}
-        outputs = self.signatures[signature](**tensors)
+
+class SavedModel(Model):
+    """A SavedModel's signatures.
+
+    Args:
+        folder: with numbered versions; the highest one is served.
+
+    Raises:
+        ValueError: there is no SavedModel in it, or TensorFlow is not installed.
+    """
+
+    batch_rows, runners = 16, 2
+
+    def __init__(self, folder: str):
+        base = pathlib.Path(folder)
+        versions = [
+            int(path.parent.name)
+            for path in base.glob("*/saved_model.pb")
+            if path.parent.name.isdigit()
+        ]
+        if not versions:
+            raise ValueError(
+                f"There is no SavedModel to serve in {folder!r}. Accepted: a folder "
+                "as export.saved_model writes it, with a numbered folder inside."
+            )
+        require_tensorflow("Serving a SavedModel")
+        import tensorflow as tf
+
+        self.name, self.version = base.resolve().name, max(versions)
+        try:
+            self._loaded = tf.saved_model.load(str(base / str(self.version)))
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"The SavedModel in {folder!r} is damaged: {reason}"
+            ) from None
+        self._constant = tf.constant
+
+        def tensors(specs: dict) -> list[Tensor]:
+            return [
+                Tensor(name, spec.dtype.name, tuple(spec.shape[1:]))
+                for name, spec in specs.items()
+            ]
+
+        self.signatures = {
+            name: (
+                tensors(function.structured_input_signature[1]),
+                tensors(function.structured_outputs),
+            )
+            for name, function in self._loaded.signatures.items()
+        }
+
+    def run(self, signature, arrays):
+        tensors = {name: self._constant(array) for name, array in arrays.items()}
+        outputs = self._loaded.signatures[signature](**tensors)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    def warm_up(self) -> None:
-        """Runs every signature once, so that the first request does not wait."""
-        photo = tf.io.encode_jpeg(np.full((256, 256, 3), 128, np.uint8)).numpy()
-        for signature in self.signatures:
-            arrays = {}
-            for name, spec in self.inputs(signature).items():
-                if spec.dtype == tf.string:
-                    arrays[name] = np.array([photo], object)
-                else:
-                    arrays[name] = np.zeros(
-                        [1, *spec.shape[1:]], spec.dtype.as_numpy_dtype
-                    )
-            self.run(signature, arrays)
+
+class PhotoModel(Model):
+    """Tags and traces photos as the command does; see the module's docstring.
+
+    Args:
+        tagger: what tags and traces.
+        name: under which it is served.
+        fpr: largest p-value of a tag that counts as found, per face.
+    """
+
+    version, batch_rows, runners = 1, 1, os.cpu_count() or 1
+
+    def __init__(self, tagger: Tagger, name: str, fpr: float = FPR):
+        self._tagger, self.name, self._fpr = tagger, name, fpr
+        image = Tensor("image_bytes", "string")
+        status = [Tensor("valid", "bool"), Tensor("error", "text")]
+        trace = [image], [Tensor("readings", "json"), *status]
+        tag = [image, Tensor("payload", "text")], [Tensor("tagged_bytes", "string")]
+        self.signatures = {
+            "serving_default": trace,
+            "trace_photo": trace,
+            "tag_photo": (tag[0], [*tag[1], *status]),
+        }
+
+    def run(self, signature, arrays):
+        inputs, outputs = self.signatures[signature]
+        tag = signature == "tag_photo"
+        work, empty = (self._tag, b"") if tag else (self._trace, [])
+        columns = {tensor.name: [] for tensor in outputs}
+        for row in zip(*(arrays[tensor.name] for tensor in inputs), strict=True):
+            try:
+                values = work(*row), True, ""
+            except ValueError as error:
+                values = empty, False, str(error)
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+        return columns
+
+    def _trace(self, data: bytes) -> list[dict]:
+        readings = self._tagger.read(decode_photo(data), self._fpr)
+        return [self._describe(reading) for reading in readings]
+
+    def _describe(self, reading: Reading) -> dict:
+        bits = self._tagger.config.payload_bits
+        return {
+            "payload": format_payload(reading.payload, bits),
+            "p_value": reading.p_value,
+            "mirrored": reading.mirrored,
+            "corrected_bits": reading.corrected_bits,
+            "box": [round(value, 1) for value in reading.box],
+            "corners": reading.corners.round(1).tolist(),
+        }
+
+    def _tag(self, data: bytes, payload: str) -> bytes:
+        return encode_image(self._tagger.embed(decode_photo(data), payload), ".png")
 
 
 class Batcher:
@@ -195,10 +315,10 @@ class Batcher:
         while True:
             batch = [self._held.pop() if self._held else await self._waiting.get()]
             signature, rows = batch[0][0], _rows(batch[0][1])
-            while not self._waiting.empty() and rows < BATCH_ROWS:
+            while not self._waiting.empty() and rows < self._model.batch_rows:
                 item = self._waiting.get_nowait()
                 rows += _rows(item[1])
-                if item[0] != signature or rows > BATCH_ROWS:
+                if item[0] != signature or rows > self._model.batch_rows:
                     self._held.append(item)
                     break
                 batch.append(item)
@@ -217,7 +337,7 @@ class Batcher:
                 self._model.run, signature, joined
             )
         except Exception as error:
-            # TensorFlow raises many types here; whatever it is, others go on.
+            # Runtimes raise many types here; whatever it is, others go on.
             for _, _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -294,7 +414,9 @@ def make_app(model: Model, max_body: int) -> applications.Starlette:
             del app
 
         async def __aenter__(self):
-            self._tasks = [asyncio.create_task(batcher.work()) for _ in range(RUNNERS)]
+            self._tasks = [
+                asyncio.create_task(batcher.work()) for _ in range(model.runners)
+            ]
 
         async def __aexit__(self, *error):
             for task in self._tasks:
@@ -343,7 +465,7 @@ async def _read_body(request: requests.Request, max_body: int) -> bytes:
     return bytes(body)
 
 
-def _columns(content: Any, by_row: bool, specs: dict) -> dict[str, list]:
+def _columns(content: Any, by_row: bool, specs: dict[str, Tensor]) -> dict[str, list]:
     """Brings all four JSON shapes of a request into lists of rows by input."""
     only = next(iter(specs)) if len(specs) == 1 else None
     if not by_row:
@@ -377,22 +499,23 @@ def _check_names(content: Any, specs: dict) -> None:
         )
 
 
-def _array(rows: Any, spec: tf.TensorSpec) -> np.ndarray:
-    name, shape = spec.name, list(spec.shape[1:])
+def _array(rows: Any, tensor: Tensor) -> np.ndarray:
+    name = tensor.name
     if not isinstance(rows, list):
         raise RequestError(
             400, f"{name} must be a list of rows. Received: {type(rows).__name__}."
         )
-    if spec.dtype == tf.string:
+    if tensor.dtype in ("string", "text"):
+        read = _bytes if tensor.dtype == "string" else _text
         array = np.empty(len(rows), object)
         for i, row in enumerate(rows):
-            array[i] = _bytes(row, name)
+            array[i] = read(row, name)
         return array
-    array = _numbers(rows, name, spec.dtype)
-    if list(array.shape[1:]) != shape:
+    array = _numbers(rows, name, np.dtype(tensor.dtype))
+    if array.shape[1:] != tensor.shape:
         raise RequestError(
             400,
-            f"Every row of {name} must have the shape {shape}. Received: "
+            f"Every row of {name} must have the shape {list(tensor.shape)}. Received: "
             f"{list(array.shape[1:])}.",
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -400,28 +523,40 @@ def _array(rows: Any, spec: tf.TensorSpec) -> np.ndarray:
     return array
 
 
-def _numbers(rows: list, name: str, dtype: tf.DType) -> np.ndarray:
+def _numbers(rows: list, name: str, dtype: np.dtype) -> np.ndarray:
     wanted = f"{name} must hold numbers of type {dtype.name}, rows alike."
+    whole = dtype.kind in "iu"
     try:
         # Without a type: with one NumPy turns "0.5" into a float and 1.7 into a 1.
         array = np.array(rows)
     except (ValueError, TypeError, OverflowError):
         raise RequestError(400, wanted) from None
     if not array.size:
-        return array.astype(dtype.as_numpy_dtype)
-    if array.dtype.kind not in ("iu" if dtype.is_integer else "iuf"):
+        return array.astype(dtype)
+    if array.dtype.kind not in ("iu" if whole else "iuf"):
         received = {"U": "strings", "b": "booleans", "f": "decimal numbers"}
         raise RequestError(
             400, f"{wanted} Received: {received.get(array.dtype.kind, 'other values')}."
         )
-    if dtype.is_integer and (array.min() < dtype.min or array.max() > dtype.max):
+    if whole:
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if array.min() < low or array.max() > high:
+            raise RequestError(
+                400,
+                f"{wanted} Received: {array.min()} to {array.max()}. Accepted: {low} "
+                f"to {high}.",
+            )
+    with np.errstate(over="ignore"):  # What overflows is refused as infinite.
+        return array.astype(dtype)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
         raise RequestError(
             400,
-            f"{wanted} Received: {array.min()} to {array.max()}. Accepted: {dtype.min} "
-            f"to {dtype.max}.",
+            f"Every row of {name} must be a string. Received: {type(value).__name__}.",
         )
-    with np.errstate(over="ignore"):  # What overflows is refused as infinite.
-        return array.astype(dtype.as_numpy_dtype)
+    return value
 
 
 def _bytes(value: Any, name: str) -> bytes:
@@ -439,13 +574,8 @@ def _rows(arrays: dict[str, np.ndarray]) -> int:
     return len(next(iter(arrays.values())))
 
 
-def _answer(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
-    columns = {
-        name: [{"b64": base64.b64encode(row).decode()} for row in values]
-        if values.dtype == object
-        else values.tolist()
-        for name, values in outputs.items()
-    }
+def _answer(outputs: dict, by_row: bool) -> bytes:
+    columns = {name: _jsonable(values) for name, values in outputs.items()}
     if len(columns) == 1:
         predictions = next(iter(columns.values()))
     elif by_row:
@@ -459,17 +589,52 @@ def _answer(outputs: dict[str, np.ndarray], by_row: bool) -> bytes:
     return json.dumps({key: predictions}, separators=(",", ":")).encode()
 
 
-def _describe(tensors: dict) -> dict:
+def _jsonable(values: np.ndarray | list) -> list:
+    rows = values.tolist() if isinstance(values, np.ndarray) else values
+    return [
+        {"b64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row
+        for row in rows
+    ]
+
+
+def _describe(tensors: list[Tensor]) -> dict:
     return {
-        name: {"dtype": spec.dtype.name, "shape": [d or -1 for d in spec.shape]}
-        for name, spec in tensors.items()
+        tensor.name: {"dtype": tensor.dtype, "shape": [-1, *tensor.shape]}
+        for tensor in tensors
     }
+
+
+def load_model(
+    model: str | None, tagger: str | None, key_file: str | None, fpr: float
+) -> Model:
+    """Loads what the flags name; see the module's docstring.
+
+    Raises:
+        ValueError: not exactly one of `model` and `tagger` is given, or it cannot be
+            loaded, or a flag does not go with it.
+    """
+    if bool(model) == bool(tagger):
+        raise ValueError(
+            "Exactly one of --tagger and --model must be given. "
+            f"Received: {tagger!r} and {model!r}."
+        )
+    if model:
+        if key_file:
+            raise ValueError(
+                "--key_file goes with --tagger: a SavedModel returns the bits as they "
+                f"are. Received: {key_file!r}."
+            )
+        return SavedModel(model)
+    if not 0 < fpr < 1:
+        raise ValueError(f"--fpr must lie between 0 and 1. Received: {fpr}.")
+    loaded = Tagger.load(tagger, read_key(key_file) if key_file else None)
+    return PhotoModel(loaded, pathlib.Path(tagger).resolve().name, fpr)
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; see the module's docstring."""
     del argv
-    model = Model(require_flag("model"))
+    model = load_model(FLAGS.model, FLAGS.tagger, FLAGS.key_file, FLAGS.fpr)
     try:
         listener = socket.create_server((FLAGS.host, FLAGS.port), backlog=1024)
     except OSError as error:
@@ -489,6 +654,9 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     flags.DEFINE_string("model", None, "Folder written by export.saved_model.")
+    flags.DEFINE_string("tagger", None, "Preset or folder that tags and traces photos.")
+    flags.DEFINE_string("key_file", None, "File with the secret of keyed tags.")
+    flags.DEFINE_float("fpr", FPR, "Largest p-value of a tag that counts as found.")
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer("port", 8501, "Port; 0 takes a free one.", 0, 65535)
     flags.DEFINE_integer("max_body_mb", 32, "Largest request in MiB.", lower_bound=1)

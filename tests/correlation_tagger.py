@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.models.encoder import ScaleToPSNR
+from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 CONFIG = TaggerConfig(psnr=32.0)
@@ -50,4 +51,4 @@ def build(config: TaggerConfig = CONFIG, **arguments) -> Tagger:
     logits = layers.Dense(config.message_bits, use_bias=False, name="correlate")(detail)
     decoder = keras.Model(image, logits)
     decoder.get_layer("correlate").set_weights([weights.T])
-    return Tagger(config, encoder, decoder, **arguments)
+    return Tagger(config, keras_networks(config, encoder, decoder), **arguments)

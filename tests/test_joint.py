@@ -196,3 +196,31 @@ def test_covers_are_turned_on_with_the_step(batch):
         chains, cover, StatelessSeed(0), Context(), tf.constant(8)
     )
     np.testing.assert_array_equal(varied, np.roll(cover, 2, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("spec", "canonical"),
+    [
+        ("jpeg(50)", "jpeg(50)"),
+        ("jpeg(40..75)@0.9..1.15", "jpeg(40..75)@0.9..1.15"),
+        ("grey|jpeg(70)@2", "grey|jpeg(70)@2..2"),
+    ],
+)
+def test_shares_round_trip(spec, canonical):
+    share = joint.parse_share(spec)
+    assert str(share) == canonical
+    assert joint.parse_share(canonical) == share
+
+
+@pytest.mark.parametrize("spec", ["jpeg@", "jpeg@2..1", "jpeg@0", "jpeg@1..2..3"])
+def test_bad_scales_are_named(spec):
+    with pytest.raises(ValueError, match=r"scale after @ must be .* Received"):
+        joint.parse_share(spec)
+
+
+def test_scales_are_drawn_within_each_share():
+    shares = [joint.parse_share(s) for s in ("identity", "jpeg@2..4")]
+    scales = np.asarray(joint.draw_scales(shares, 65, StatelessSeed(1)))
+    np.testing.assert_array_equal(scales[:32], 1)
+    assert scales[32:].min() >= 2 and scales[32:].max() <= 4
+    assert np.std(np.log(scales[32:])) > 0.1

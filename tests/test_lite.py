@@ -3,11 +3,12 @@
 import json
 import math
 import os
-import subprocess
-import sys
 
+import correlation_tagger
 import numpy as np
 import pytest
+import skimage.data
+import without
 
 from export import tflite
 from faketagger_tf import lite
@@ -25,15 +26,6 @@ CONFIG = TaggerConfig(
     encoder_width=8,
     decoder_width=16,
 )
-# Makes `import` of the named packages fail, as where they are not installed.
-BLOCKER = """
-import sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Blocker())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +40,6 @@ def decoder_file(decoder, tmp_path_factory):
     return path
 
 
-def run_without(blocked, program, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", BLOCKER.format(blocked=blocked) + program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_reads_a_photo_from_disk(decoder, decoder_file, tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     path = tmp_path / "photo.png"
@@ -68,14 +51,16 @@ def test_reads_a_photo_from_disk(decoder, decoder_file, tmp_path):
     assert "no.png" in result[str(tmp_path / "no.png")]
 
 
-def test_command_runs_without_tensorflow(decoder_file, tmp_path):
+def test_a_canvas_is_read_without_tensorflow(decoder_file, tmp_path):
     photo = np.random.default_rng(1).integers(0, 256, (90, 70, 3), np.uint8)
     path = tmp_path / "photo.png"
     write_image(path, photo)
     expected = lite.read_files(str(decoder_file), [str(path)])[str(path)]
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
-    run = run_without(
-        ("tensorflow", "keras", "h5py", "absl"), program, str(decoder_file), str(path)
+    run = without.run(
+        ("tensorflow", "keras", "h5py", "absl"),
+        program,
+        *(str(decoder_file), str(path), "--canvas"),
     )
     # A decoder that was never trained finds nothing.
     assert (run.returncode, run.stderr.count("Error")) == (1, 0), run.stderr
@@ -91,7 +76,7 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
         "read = lite.read_canvases(sys.argv[1], np.load(sys.argv[2]));"
         "print(read.code_bits.tolist())"
     )
-    run = run_without(
+    run = without.run(
         ("tensorflow", "keras", "h5py", "absl", "cv2"),
         program,
         str(decoder_file),
@@ -105,26 +90,29 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
 
 def test_missing_opencv_is_named(decoder_file):
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
-    run = run_without(("cv2", "tensorflow"), program, str(decoder_file), "photo.jpg")
-    assert run.returncode == 2
-    assert run.stderr.startswith("Error: Opening photos needs a package that is missi")
+    for mode in ([], ["--canvas"]):
+        run = without.run(
+            ("cv2", "tensorflow"), program, str(decoder_file), "photo.jpg", *mode
+        )
+        assert run.returncode == 2
+        assert "Error: Opening photos needs a package that is missing" in run.stderr
 
 
 def test_what_is_wrong_is_named(decoder_file, tmp_path):
-    with pytest.raises(ValueError, match="no decoder file"):
+    with pytest.raises(ValueError, match="no TFLite file"):
         lite.load_decoder(str(tmp_path / "absent.tflite"))
     with pytest.raises(ValueError, match="no decoder file"):
         lite.load_description(str(tmp_path / "absent.tflite"))
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="is no TFLite decoder"):
+    with pytest.raises(ValueError, match="is no TFLite file"):
         lite.load_decoder(str(bad))
     content = decoder_file.read_bytes()
     for damaged in (b"", b"not a model", b"\xff\xff\xff\x7fTFL3", content[:2000]):
         bad.write_bytes(damaged)
         with pytest.raises(ValueError, match="holds no metadata"):
             lite.load_description(str(bad))
-    with pytest.raises(ValueError, match="Canvases must have the shape"):
+    with pytest.raises(ValueError, match=r"must have the shapes.*64, 64, 3"):
         lite.load_decoder(str(decoder_file))(np.zeros((1, 32, 32, 3)))
     assert lite.main([str(decoder_file)]) == 2
 
@@ -146,7 +134,7 @@ def read_as(monkeypatch, decoder_file):
 
     def run(readings, *arguments):
         monkeypatch.setattr(lite, "read_files", lambda decoder, photos: readings)
-        return lite.main([str(decoder_file), *readings, *arguments])
+        return lite.main([str(decoder_file), *readings, "--canvas", *arguments])
 
     return run
 
@@ -167,7 +155,7 @@ def test_what_counts_as_found(read_as, decoder_file, capsys):
     )
     assert read_as({"b": faint, "w": wrong}) == 1
     assert read_as({"b": faint}, "--fpr=0.1") == 0
-    assert read_as({"w": wrong}, "--fpr=1") == 1
+    assert read_as({"w": wrong}, "--fpr=0.999") == 1
     assert read_as({"a": clear, "x": "It is damaged."}) == 2
     assert "x: It is damaged." in capsys.readouterr().err
 
@@ -204,7 +192,7 @@ def test_an_encoder_is_called_one(tmp_path, capsys):
     content = tflite.convert_encoder(CONFIG, build_encoder(CONFIG))
     tflite.write_model(str(path), content)
     assert lite.main([str(path), "photo.png"]) == 2
-    assert "is an encoder. Received: signatures ['tag']" in capsys.readouterr().err
+    assert "is an encoder. Received: the signature 'tag'" in capsys.readouterr().err
 
 
 def test_pipes_and_devices_are_refused(decoder_file, tmp_path, capsys):
@@ -223,6 +211,7 @@ def test_help_and_wrong_arguments(decoder_file, capsys):
     assert "Exit codes: 0" in capsys.readouterr().out
     for arguments, message in (
         ([], "required: decoder, photo"),
+        (["--fpr=1"], "must be a rate. Received: 1.0"),
         (["--fpr=0"], "must be a rate. Received: 0.0"),
         (["--fpr=nan"], "must be a rate. Received: nan"),
         (["--fpr=low"], "'low'"),
@@ -232,6 +221,56 @@ def test_help_and_wrong_arguments(decoder_file, capsys):
         assert lite.main([*files, *arguments]) == 2
         said = capsys.readouterr().err
         assert said.startswith("Error: ") and message in said.replace("U", "u")
+
+
+def test_a_file_of_a_later_release_is_refused(decoder_file, tmp_path):
+    path = tmp_path / "decoder.tflite"
+    content = decoder_file.read_bytes()
+    assert content.count(b"faketagger decoder 1") == 1
+    path.write_bytes(content.replace(b"faketagger decoder 1", b"faketagger decoder 2"))
+    with pytest.raises(ValueError, match=r"later release.*decoder 2'.*up to 1"):
+        lite.load_description(str(path))
+
+
+@pytest.fixture(scope="module")
+def correlation_file(tmp_path_factory):
+    """A decoder that reads, of real photos."""
+    tagger = correlation_tagger.build()
+    path = tmp_path_factory.mktemp("lite") / "decoder.tflite"
+    decoder = tagger.networks.keras_decoder()
+    content = tflite.convert_decoder(tagger.config, decoder)
+    tflite.write_model(str(path), content)
+    return tagger, str(path)
+
+
+def test_finds_what_the_tagger_finds(correlation_file, tmp_path, capsys):
+    tagger, decoder = correlation_file
+    photo = skimage.data.astronaut()
+    # The face is far from the photo's middle, where a canvas reader would look.
+    tagged = tagger.embed(photo, 0x1F2E3D4C, strength=30.0)
+    files = [tmp_path / name for name in ("tagged.png", "mirrored.png", "plain.png")]
+    for path, pixels in zip(files, (tagged, tagged[:, ::-1], photo), strict=True):
+        write_image(path, np.ascontiguousarray(pixels))
+    assert lite.main([decoder, *map(str, files), str(tmp_path / "absent.png")]) == 2
+    said = capsys.readouterr()
+    first, second, third = said.out.splitlines()
+    assert "tagged.png  payload 0x1F2E3D4C" in first and "mirrored" not in first
+    assert "payload 0x1F2E3D4C" in second and second.endswith("  mirrored")
+    assert "plain.png  no tag" in third
+    assert "absent.png" in said.err
+    (reading,) = lite.read_photos(decoder, [str(files[0])])[str(files[0])]
+    (expected,) = tagger.examine(tagged)
+    assert reading.payload == expected.payload
+    # The same canvas through two runtimes: float32 sums in another order.
+    assert reading.score == pytest.approx(expected.score, abs=1e-4)
+    np.testing.assert_array_equal(reading.corners, expected.corners)
+    assert lite.main([decoder, str(files[0]), "--canvas"]) == 1
+
+
+def test_a_photo_cannot_be_tagged_with_a_decoder(correlation_file):
+    tagger = lite.load_tagger(correlation_file[1])
+    with pytest.raises(ValueError, match=r"needs an encoder.*Tagger\.load"):
+        tagger.embed(skimage.data.astronaut(), 1)
 
 
 def test_exchanged_file_is_noticed(decoder_file, tmp_path):

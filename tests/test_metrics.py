@@ -1,5 +1,7 @@
 """Reported metrics against scikit-image."""
 
+import math
+
 import numpy as np
 import pytest
 from skimage import data
@@ -65,3 +67,14 @@ def test_to_uint8_rounds_and_clips():
 def test_bad_images(first, second, message):
     with pytest.raises(ValueError, match=message):
         metrics.psnr(first, second)
+
+
+def test_measure_is_the_whole_photos():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 256, (90, 120, 3)).astype(np.uint8)
+    second = first.copy()
+    second[30:60, 50:80] ^= 9
+    psnr, ssim = metrics.measure(first, second, rows=16)
+    assert psnr == pytest.approx(metrics.psnr(first[None], second[None])[0], abs=1e-9)
+    assert ssim == pytest.approx(metrics.ssim(first[None], second[None])[0], abs=2e-5)
+    assert metrics.measure(first, first) == (math.inf, 1.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.files import write_atomic
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
@@ -20,7 +21,6 @@ from faketagger_tf.presets import (
     load_tagger,
     save_faceswap,
     save_tagger,
-    write_atomic,
 )
 
 CONFIG = TaggerConfig(
@@ -78,7 +78,7 @@ def test_missing_weights_are_named(tagger):
 def test_config_that_does_not_match_its_weights_is_named(tagger):
     folder, _ = tagger
     fields = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**fields, "message_bits": 16}))
+    (folder / "config.json").write_text(json.dumps({**fields, "decoder_width": 16}))
     with pytest.raises(ValueError, match="do not fit the configuration"):
         load_tagger(folder)
 

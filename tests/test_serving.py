@@ -12,11 +12,14 @@ import time
 
 import numpy as np
 import pytest
+import skimage.data
 import spread_spectrum
+import without
 
 from export.saved_model import export_saved_model
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 pytest.importorskip("starlette", reason="pip install -r requirements-serving.txt")
@@ -27,8 +30,9 @@ PATH = "/v1/models/faketagger"
 
 @pytest.fixture(scope="module")
 def tagger():
-    encoder, decoder = spread_spectrum.build()
-    return Tagger(spread_spectrum.CONFIG, encoder, decoder, detect=lambda photo: [])
+    config = spread_spectrum.CONFIG
+    networks = keras_networks(config, *spread_spectrum.build())
+    return Tagger(config, networks, detect=lambda photo: [])
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +47,19 @@ def server(tmp_path_factory, log):
     folder = tmp_path_factory.mktemp("serving") / "faketagger"
     export_saved_model(spread_spectrum.CONFIG, *spread_spectrum.build(), str(folder))
     command = [sys.executable, "-m", "faketagger_tf.serving", f"--model={folder}"]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--port=0", "--max_body_mb=2"],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+    with log.open("w") as errors, running(command, errors) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running(command: list[str], errors=None):
+    """(host, port) of a server process."""
+    process = subprocess.Popen(
+        [*command, "--port=0", "--max_body_mb=2"],
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -58,9 +68,11 @@ def server(tmp_path_factory, log):
     assert lines[-1:] == ["Ready.\n"], lines
     address = lines[-2].split("http://")[1].split("/")[0]
     host, port = address.split(":")
-    yield host, int(port)
-    process.terminate()
-    assert process.wait(timeout=20) in (0, -15)
+    try:
+        yield host, int(port)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=20) in (0, -15)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +111,7 @@ def python_logits(tagger, data: bytes) -> np.ndarray:
     photo = decode_photo(data)
     square = canvas_square(photo.shape[1], photo.shape[0])
     canvas = crop_canvas(photo, square, tagger.config.image_size)
-    return tagger._decode(canvas[None] / np.float32(255)).numpy()[0]
+    return tagger.networks.decode(canvas[None] / np.float32(255))[0]
 
 
 def test_reads_what_the_library_reads(server, tagger, photos):
@@ -137,7 +149,7 @@ def test_columns_and_canvases(server, tagger):
     body = {"signature_name": "read_canvas_uint8", "inputs": canvases.tolist()}
     status, answer = call(server, "POST", f"{PATH}:predict", body)
     assert status == 200
-    expected = tagger._decode((canvases / 255).astype(np.float32)).numpy()
+    expected = tagger.networks.decode((canvases / 255).astype(np.float32))
     np.testing.assert_allclose(answer["outputs"]["logits"], expected, atol=1e-4)
 
 
@@ -271,7 +283,68 @@ def test_status_metadata_and_wrong_paths(server):
 
 
 def test_model_that_is_not_there(tmp_path):
-    from faketagger_tf.serving import Model
+    from faketagger_tf.serving import load_model
 
     with pytest.raises(ValueError, match="no SavedModel to serve"):
-        Model(str(tmp_path))
+        load_model(str(tmp_path), None, None, 1e-6)
+    with pytest.raises(ValueError, match="no tagger"):
+        load_model(None, str(tmp_path), None, 1e-6)
+    for both in ((None, None), ("a", "b")):
+        with pytest.raises(ValueError, match="Exactly one of --tagger and --model"):
+            load_model(*both, None, 1e-6)
+    with pytest.raises(ValueError, match="--key_file goes with --tagger"):
+        load_model(str(tmp_path), None, "key", 1e-6)
+    with pytest.raises(ValueError, match="--fpr must lie"):
+        load_model(None, "portrait128", None, 1.0)
+
+
+@pytest.fixture(scope="module")
+def photo_server():
+    """A server process of the library itself, in which nothing imports TensorFlow."""
+    program = without.program(
+        without.TRAINING,
+        "import runpy; runpy.run_module('faketagger_tf.serving', None, '__main__')",
+    )
+    with running([sys.executable, "-c", program, "--tagger=portrait128"]) as address:
+        yield address
+
+
+def test_photos_are_tagged_and_traced_where_the_face_is(photo_server):
+    path = "/v1/models/portrait128"
+    astronaut = skimage.data.astronaut()
+    rows = [
+        {"image_bytes": b64(encode_image(astronaut, ".png")), "payload": "1F2E3D4C"},
+        {"image_bytes": b64(encode_image(astronaut, ".png")), "payload": "no payload"},
+        {"image_bytes": b64(b"no photo"), "payload": "0x1"},
+    ]
+    body = {"signature_name": "tag_photo", "instances": rows}
+    status, answer = call(photo_server, "POST", f"{path}:predict", body)
+    assert status == 200
+    tagged, bad, broken = answer["predictions"]
+    assert [row["valid"] for row in answer["predictions"]] == [True, False, False]
+    assert "payload" in bad["error"] and broken["error"] and not tagged["error"]
+    pixels = decode_photo(base64.b64decode(tagged["tagged_bytes"]["b64"]))
+    # The face lies in the photo's upper half; nothing else is touched.
+    assert not (pixels != astronaut)[400:].any()
+
+    mirrored = encode_image(np.ascontiguousarray(pixels[:, ::-1]), ".jpg", 90)
+    suspects = [encode_image(pixels, ".jpg", 80), mirrored]
+    suspects.append(encode_image(astronaut, ".jpg", 90))
+    body = {"instances": [b64(data) for data in suspects]}
+    status, answer = call(photo_server, "POST", f"{path}:predict", body)
+    assert status == 200
+    straight, turned, plain = (row["readings"] for row in answer["predictions"])
+    (first,), (second,) = straight, turned
+    assert first["payload"] == second["payload"] == "0x1F2E3D4C"
+    assert (first["mirrored"], second["mirrored"]) == (False, True)
+    assert first["p_value"] <= 1e-6 and plain == []
+    # In the photo as given: the box of the mirrored copy is the mirrored box.
+    left, _, width, _ = first["box"]
+    assert second["box"][0] == pytest.approx(512 - left - width, abs=5)
+
+    status, answer = call(photo_server, "GET", f"{path}/metadata")
+    about = answer["metadata"]["tag_photo"]
+    assert about["inputs"]["payload"] == {"dtype": "text", "shape": [-1]}
+    body = {"signature_name": "tag_photo", "inputs": {"image_bytes": [], "payload": 5}}
+    status, answer = call(photo_server, "POST", f"{path}:predict", body)
+    assert (status, "payload must be a list" in answer["error"]) == (400, True)

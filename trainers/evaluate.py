@@ -26,12 +26,12 @@ from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.evaluation import attacks
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.evaluation.report import write_report
+from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
-from faketagger_tf.messages.presence import load_presence
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
-from faketagger_tf.presets import load_swaps, load_tagger, write_atomic
+from faketagger_tf.presets import load_presence, load_swaps, load_tagger
 from faketagger_tf.tagging.refine import CHAINS, Refiner
 from faketagger_tf.tagging.tagger import Tagger
 

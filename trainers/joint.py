@@ -28,8 +28,8 @@ from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data.load import is_tfrecord, load_dataset, load_split
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
+from faketagger_tf.manipulations.random import uniform
 from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
-from faketagger_tf.models.encoder import STRENGTH_INPUTS
 from faketagger_tf.options import Checked, flagfile, nested, option, run_command
 from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
 from trainers import loop
@@ -45,16 +45,23 @@ class JointOptions(Checked):
     run: loop.LoopOptions = nested(loop.LoopOptions())
     tagger: TaggerConfig = nested(TaggerConfig(), exclude=("preset",))
     psnr_start: float = option(18.0, "First PSNR in dB of 'scheduled'.")
+    level_start: float = option(13.0, "First level in dB of 'visibility'.")
+    level_jitter: float = option(
+        0.0,
+        "Levels are drawn up to this many dB above and below, so that one encoder "
+        "serves many strengths; 'visibility' only.",
+        low=0.0,
+    )
     psnr_ramp: int = option(
         1000,
-        "Steps of the linear ramp from --psnr_start to --psnr. It begins when the bits "
-        "are learned (--ramp_accuracy).",
+        "Steps of the linear ramp from --psnr_start to --psnr, or from --level_start "
+        "to --level. It begins when the bits are learned (--ramp_accuracy).",
         low=1,
     )
     ramp_accuracy: float = option(
         0.95,
         "Bit accuracy, averaged over the manipulations and some 20 steps, at which the "
-        "PSNR ramp begins.",
+        "ramp begins.",
     )
     lambda_message: float = option(1.0, "Weight of the message loss (lambda).")
     alpha_image: float = option(0.0, "Weight of the image loss (alpha).")
@@ -68,7 +75,8 @@ class JointOptions(Checked):
     manipulation: tuple[str, ...] = option(
         ("identity", "jpeg(35..90)"),
         "A chain that every batch meets on its share of the images; repeat the flag "
-        "for more, and repeat a chain to enlarge its share.",
+        "for more, and repeat a chain to enlarge its share. '@low..high' behind it "
+        "are the photo pixels per canvas pixel that a 'visibility' encoder is told.",
     )
     cover_manipulation: tuple[str, ...] = option(
         (),
@@ -116,6 +124,14 @@ class JointOptions(Checked):
                 "--psnr_start must not exceed --psnr, because the ramp weakens the "
                 f"residual. Received: {self.psnr_start} and {self.tagger.psnr}."
             )
+        if (
+            self.tagger.strength == "visibility"
+            and self.level_start > self.tagger.level
+        ):
+            raise ValueError(
+                "--level_start must not exceed --level, because the ramp weakens the "
+                f"residual. Received: {self.level_start} and {self.tagger.level}."
+            )
         if self.run.eval_every and is_tfrecord(self.run.data):
             raise ValueError(
                 "--eval_every needs a validation split: --data=drawn or a folder of "
@@ -143,7 +159,8 @@ class JointTrainer:
     ):
         self.joint_options, self.options = options, options.run
         self.strategy, self.config = strategy, options.tagger
-        self.chains = parse_chains(options.manipulation)
+        self.shares = [joint.parse_share(spec) for spec in options.manipulation]
+        self.chains = [share.chain for share in self.shares]
         self.cover_chains = parse_chains(options.cover_manipulation)
         self.eval_chains = parse_chains(options.eval_manipulation)
         self.dataset, self.validation = dataset, validation
@@ -231,18 +248,24 @@ class JointTrainer:
         return metrics
 
     def scheduled_strength(self, step: int) -> float:
-        """Returns the strength (PSNR in dB) at a step: held until learned, then ramped.
+        """Returns the strength in dB at a step: held until learned, then ramped.
 
         An encoder with a learned strength takes none and ignores it.
         """
-        first = self.joint_options.psnr_start
-        last = getattr(self.config, STRENGTH_INPUTS.get(self.config.strength, "psnr"))
+        first, last = self.joint_options.psnr_start, self.final_strength()
+        if self.config.strength == "visibility":
+            first = self.joint_options.level_start
         begun = int(self.ramp_start.numpy())
         if begun < 0:
             return first
         return first + min((step - begun) / self.joint_options.psnr_ramp, 1.0) * (
             last - first
         )
+
+    def final_strength(self) -> float:
+        """Returns the strength in dB that the configuration states."""
+        visible = self.config.strength == "visibility"
+        return self.config.level if visible else self.config.psnr
 
     def _follow_accuracy(self, step: int, accuracy: float) -> None:
         self.accuracy.assign(0.9 * self.accuracy + 0.1 * accuracy)
@@ -273,9 +296,9 @@ class JointTrainer:
         )
         return terms
 
-    def residual(self, cover, message, strength, training: bool):
-        """Runs the encoder at a strength in the unit of its kind; None: at full."""
-        inputs = encoder_inputs(self.config, cover, message, strength)
+    def residual(self, cover, message, strength, training: bool, scale=1.0):
+        """Runs the encoder; strength and scale as in `models.encoder_inputs`."""
+        inputs = encoder_inputs(self.config, cover, message, strength, scale)
         return self.encoder(inputs, training=training)
 
     def forward(self, cover, message, seed, strength, weight=1.0) -> dict:
@@ -284,8 +307,13 @@ class JointTrainer:
         cover = joint.vary_covers(
             self.cover_chains, cover, stream, self.context, seed[0]
         )
+        scale = 1.0
+        if self.config.strength == "visibility":
+            batch, jitter = cover.shape[0], options.level_jitter
+            scale = joint.draw_scales(self.shares, batch, stream)
+            strength = strength + uniform(stream, [batch], -jitter, jitter)
         return joint.forward(
-            lambda cover, message: self.residual(cover, message, strength, True),
+            lambda cover, message: self.residual(cover, message, strength, True, scale),
             lambda images: self.decoder(images, training=True),
             cover,
             message,
@@ -357,7 +385,7 @@ class JointTrainer:
                         batch["cover"],
                         batch["message"],
                         np.array([0, 0], np.int64),
-                        None,
+                        self.final_strength(),
                     ),
                     self.dataset(0).take(STATISTICS_BATCHES),
                 )
@@ -413,7 +441,9 @@ def train(options: JointOptions) -> int:
     run.check_replicas(strategy.num_replicas_in_sync)
     keras.mixed_precision.set_global_policy(run.precision)
     keras.utils.set_random_seed(run.seed)
-    parse_chains(options.manipulation + options.cover_manipulation)
+    parse_chains(options.cover_manipulation)
+    for spec in options.manipulation:
+        joint.parse_share(spec)
     folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile(options))
     geometry = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
     dataset = load_dataset(

@@ -22,10 +22,10 @@ import tensorflow as tf
 from absl import logging
 
 from faketagger_tf.evaluation.report import markdown_table, write_report
+from faketagger_tf.files import write_atomic
 from faketagger_tf.metrics import to_uint8
 from faketagger_tf.options import Checked, option
 from faketagger_tf.photos import write_image
-from faketagger_tf.presets import write_atomic
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,12 +21,12 @@ from absl import logging
 from tqdm import tqdm
 
 from faketagger_tf.data.photos import Photo, PhotoSet
+from faketagger_tf.files import write_atomic
 from faketagger_tf.photos.codec import read_photo
 from faketagger_tf.photos.faces import Face, detect_faces
-from faketagger_tf.presets import write_atomic
 
 CACHE = ".landmarks.json"
-VERSION = 1  # Of the detector's results; raise it when they change.
+VERSION = 2  # Of the detector's results; raise it when they change.
 OVERLAP = 0.2  # Least intersection over union of a listed box and a found one.
 
 

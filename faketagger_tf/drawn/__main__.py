@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
+from faketagger_tf.command import run_main
 from faketagger_tf.drawn import contact_sheet, write_drawn_folder
 from faketagger_tf.photos import write_image
 
 
-def main(_) -> None:
+def main(argv: list[str]) -> None:
+    """Draws; see the package."""
+    del argv
     values = flags.FLAGS
     if not values.output and not values.folder:
-        sys.exit("Error: give --output=FILE for a contact sheet or --folder=DIR.")
-    try:
-        if values.folder:
-            paths = write_drawn_folder(
-                values.folder, values.identities, values.count, values.seed, values.size
-            )
-            print(f"Wrote {len(paths)} photos to {values.folder}")
-        if values.output:
-            sheet = contact_sheet(max(values.identities, 4), seed=values.seed)
-            write_image(values.output, sheet)
-            print(f"Wrote {values.output}")
-    except ValueError as error:
-        sys.exit(f"Error: {error}")
+        raise ValueError(
+            "There is nothing to do. Accepted: --output=FILE for a contact sheet, "
+            "--folder=DIR, or both."
+        )
+    if values.folder:
+        paths = write_drawn_folder(
+            values.folder, values.identities, values.count, values.seed, values.size
+        )
+        print(f"Wrote {len(paths)} photos to {values.folder}")
+    if values.output:
+        sheet = contact_sheet(max(values.identities, 4), seed=values.seed)
+        write_image(values.output, sheet)
+        print(f"Wrote {values.output}")
 
 
 def _define_flags() -> None:
@@ -39,4 +40,4 @@ def _define_flags() -> None:
 
 if __name__ == "__main__":
     _define_flags()
-    app.run(main)
+    run_main(main)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 
-from faketagger_tf.presets import write_atomic
+from faketagger_tf.files import write_atomic
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence]) -> str:

@@ -172,6 +172,14 @@ MANIPULATIONS: dict[str, Manipulation] = {
             (_QUALITY,),
         ),
         Manipulation(
+            "gridjpeg",
+            codecs.gridjpeg,
+            codecs.gridjpeg_real,
+            "JPEG on a photo's own grid: resampled to a number of pixels a side, JPEG "
+            "there, and back",
+            (dataclasses.replace(_PIXELS, default=96, ranged=False), _QUALITY),
+        ),
+        Manipulation(
             "resize",
             geometry.resize,
             geometry.resize_real,
@@ -201,6 +209,23 @@ MANIPULATIONS: dict[str, Manipulation] = {
             (Parameter("fraction", 0.15, "fraction of the side", 0.0, 0.45),),
         ),
         Manipulation(
+            "edge",
+            geometry.edge,
+            geometry.edge_real,
+            "The photo's border crosses the canvas, black outside: each side loses, "
+            "half of the time, up to a fraction",
+            (
+                Parameter("fraction", 0.2, "fraction of the side", 0.0, 0.49),
+                Parameter("degrees", 10.0, "turn of the photo in degrees", 0.0, 45.0),
+            ),
+        ),
+        Manipulation(
+            "mirror",
+            geometry.mirror,
+            geometry.mirror_real,
+            "Left and right change places",
+        ),
+        Manipulation(
             "affine",
             geometry.affine,
             geometry.affine_real,
@@ -222,8 +247,23 @@ MANIPULATIONS: dict[str, Manipulation] = {
             "denoise",
             photometric.denoise,
             photometric.denoise_real,
-            "Non-local means; in training a Gaussian blur of about the same PSNR",
+            "Non-local means; in training with the gradient of a Gaussian blur of "
+            "about the same PSNR, and with its values as well under XLA",
             (Parameter("strength", 5.0, "OpenCV's h", 1.0, 20.0),),
+        ),
+        Manipulation(
+            "beauty",
+            photometric.beauty,
+            photometric.beauty_real,
+            "Bilateral filter, as apps smooth skin",
+            (Parameter("strength", 0.15, "range deviation, white being 1", 0.01, 1.0),),
+        ),
+        Manipulation(
+            "sharpen",
+            photometric.sharpen,
+            photometric.sharpen_real,
+            "Unsharp mask of one pixel",
+            (Parameter("amount", 0.7, "share of the detail added", 0.0, 3.0),),
         ),
         Manipulation(
             "noise",
@@ -238,6 +278,26 @@ MANIPULATIONS: dict[str, Manipulation] = {
             photometric.color_real,
             "Random brightness, contrast, saturation and hue",
             (Parameter("strength", 0.2, "largest relative change", 0.0, 1.0),),
+        ),
+        Manipulation(
+            "grey",
+            photometric.grey,
+            photometric.grey_real,
+            "Luma alone",
+        ),
+        Manipulation(
+            "gamma",
+            photometric.gamma,
+            photometric.gamma_real,
+            "Values raised to a power",
+            (Parameter("power", 1.6, "power", 0.2, 5.0),),
+        ),
+        Manipulation(
+            "filter",
+            photometric.filter_,
+            photometric.filter_real,
+            "A photo app's random curve, tint, saturation and vignette",
+            (Parameter("strength", 1.0, "1 is as much as apps offer", 0.0, 1.5),),
         ),
         Manipulation(
             "faceswap",
@@ -293,8 +353,11 @@ MANIPULATIONS: dict[str, Manipulation] = {
             "facecrop",
             face.facecrop,
             face.facecrop_real,
-            "A tight crop: all but the middle square turns grey",
-            (Parameter("fraction", 0.625, "the side kept", 0.1, 1.0, ranged=False),),
+            "A tight crop: all but the middle square turns grey, or black",
+            (
+                Parameter("fraction", 0.625, "the side kept", 0.1, 1.0, ranged=False),
+                Parameter("outside", "grey", "the rest", choices=tuple(face.OUTSIDE)),
+            ),
         ),
     )
 }

@@ -12,11 +12,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations.geometry import bilinear_matrix, separable
+from faketagger_tf.manipulations.geometry import (
+    bilinear_matrix,
+    resize_to,
+    separable,
+)
 from faketagger_tf.manipulations.photometric import (
+    on_host,
     round_to_uint8,
     straight_through,
-    to_uint8,
 )
 
 # fmt: off
@@ -146,19 +150,37 @@ def webp(images, seed, context, quality):
     if not context.real_codecs or keras.backend.backend() != "tensorflow":
         return standin
     # JPEG loses other things than WebP at the same PSNR, but its gradient will do.
-    return straight_through(lambda _: _webp_on_host(images, quality), standin)
+    return on_host(webp_real, standin, images, quality)
 
 
-def _webp_on_host(images, quality):
-    import tensorflow as tf
+def gridjpeg(images, seed, context, pixels, quality):
+    side, size = images.shape[1], int(pixels)
+    photo = _resampled(images, size)
+    coded = differentiable_jpeg(ops.clip(photo, 0.0, 1.0), quality)
+    return _resampled(coded, side)
 
-    def code(images, quality):
-        qualities = np.broadcast_to(quality, len(images))
-        coded = webp_real(to_uint8(255 * images), None, None, qualities)
-        return coded.astype(np.float32) / 255
 
-    coded = tf.numpy_function(code, [images, quality], tf.float32, stateful=False)
-    return tf.ensure_shape(coded, images.shape)
+def _resampled(images, size: int):
+    """Area averaging down, bicubic up, as photos are resized."""
+    side = images.shape[1]
+    if size < side:
+        return resize_to(images, size)
+    return ops.image.resize(
+        images, (size, size), interpolation="bicubic", data_format="channels_last"
+    )
+
+
+def gridjpeg_real(images, rng, context, pixels, quality):
+    side, size = images.shape[1], int(pixels)
+
+    def resampled(images, size):
+        method = cv2.INTER_AREA if size < images.shape[1] else cv2.INTER_CUBIC
+        return np.stack(
+            [cv2.resize(i, (size, size), interpolation=method) for i in images]
+        )
+
+    coded = jpeg_real(resampled(images, size), rng, context, quality)
+    return resampled(coded, side)
 
 
 def webp_as_jpeg(quality):

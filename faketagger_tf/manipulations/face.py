@@ -29,7 +29,7 @@ LARGE_HALF_HEIGHT = 0.38
 LARGE_MIDDLE = 0.48
 LARGE_REGION = 0.82  # the least region that holds the `large` ellipse with no cut
 FEATHER = 0.3  # share of an ellipse's radius over which its mask falls from 1 to 0
-GREY = 0.5  # what a tight crop leaves out is painted
+OUTSIDE = {"grey": 0.5, "black": 0.0}  # what a tight crop leaves out is painted
 MASKS = ("feather", "large", "none")
 # A flat swapped face must not be stretched to the target's contrast beyond this.
 MAX_COLOUR_GAIN = 2.0
@@ -331,11 +331,12 @@ def _inside(side: int, fraction: float) -> np.ndarray:
     return inside
 
 
-def facecrop(images, seed, context, fraction):
+def facecrop(images, seed, context, fraction, outside="grey"):
     inside = _inside(images.shape[1], fraction)
-    return inside * images + (1 - inside) * GREY
+    return inside * images + (1 - inside) * OUTSIDE[outside]
 
 
-def facecrop_real(images, rng, context, fraction):
+def facecrop_real(images, rng, context, fraction, outside="grey"):
     inside = _inside(images.shape[1], fraction) > 0
-    return np.where(inside, images, photometric.to_uint8(np.float32(255 * GREY)))
+    level = photometric.to_uint8(np.float32(255 * OUTSIDE[outside]))
+    return np.where(inside, images, level)

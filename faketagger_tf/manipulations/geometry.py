@@ -322,6 +322,54 @@ def overhang_real(images, rng, context, fraction):
     return np.stack(found)
 
 
+def _photo_edge(xp, side: int, lost, angles):
+    """1 inside a photo whose border crosses the canvas, 0 outside: [B, side, side, 1].
+
+    Args:
+        xp: numpy or keras.ops.
+        lost: [4, B], what each side loses, as a fraction of the canvas.
+        angles: [B] in radians, the turn of the photo in the canvas.
+    """
+    place = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
+    angles = xp.reshape(angles, [-1, 1, 1])
+    right = xp.cos(angles) * place[None, None] + xp.sin(angles) * place[None, :, None]
+    down = xp.cos(angles) * place[None, :, None] - xp.sin(angles) * place[None, None]
+    inside = 1.0
+    for i, offset in enumerate((-right, right, -down, down)):
+        kept = 0.5 - xp.reshape(lost[i], [-1, 1, 1])
+        # A side that loses nothing keeps its corners when it is turned.
+        kept = kept + 0.5 * _float(xp, kept >= 0.5)
+        inside = inside * _float(xp, offset <= kept)
+    return inside[..., None]
+
+
+def _float(xp, condition):
+    return xp.where(condition, 1.0, 0.0)
+
+
+def edge(images, seed, context, fraction, degrees):
+    batch, side = images.shape[:2]
+    draws = uniform(seed, [5, batch], -1.0, 1.0)
+    lost = ops.maximum(draws[:4], 0.0) * fraction
+    turned = draws[4] * degrees * (np.pi / 180)
+    return images * _photo_edge(ops, side, lost, turned)
+
+
+def edge_real(images, rng, context, fraction, degrees):
+    draws = rng.uniform(-1.0, 1.0, [5, len(images)])
+    lost = np.maximum(draws[:4], 0.0) * fraction
+    inside = _photo_edge(np, images.shape[1], lost, draws[4] * degrees * (np.pi / 180))
+    return images * inside.astype(np.uint8)
+
+
+def mirror(images, seed, context):
+    return ops.flip(images, axis=2)
+
+
+def mirror_real(images, rng, context):
+    return images[:, :, ::-1].copy()
+
+
 def affine(images, seed, context, degrees, scale, shift):
     batch, side = images.shape[:2]
     draws = uniform(seed, [4, batch], -1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Blur, denoising, noise, colour and rounding."""
+"""Blur, denoising, sharpening, noise, colour, a photo app's filters and rounding."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from faketagger_tf.manipulations.random import uniform
 # Non-local means of strength h changes a photo about as much (in PSNR) as a Gaussian
 # blur of 0.3 + 0.06 h pixels; fitted on three photos of scikit-image, h from 3 to 10.
 DENOISE_SIGMA = (0.3, 0.06)
+
+# Window in pixels and its deviation of the bilateral filter of beauty apps.
+BEAUTY_WINDOW, BEAUTY_SIGMA = 7, 3.0
 
 # Rec. 601 luma, the projection on the colour plane, and a quarter turn in that plane.
 _TO_YIQ = np.array(
@@ -37,6 +40,29 @@ def round_to_uint8(images):
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Float [0, 255] -> uint8, clipped and rounded."""
     return np.clip(np.round(images), 0, 255).astype(np.uint8)
+
+
+def on_host(function, standin, images, argument):
+    """The values of an OpenCV function with the gradient of a differentiable stand-in.
+
+    Args:
+        function: the real version: (uint8 images, rng, context, float [B]) -> uint8.
+        standin: float [B, S, S, 3], what a differentiable version made of `images`.
+        images: float [B, S, S, 3] in [0, 1].
+        argument: number or [B].
+    """
+    import tensorflow as tf
+
+    def run(images, argument):
+        values = np.broadcast_to(argument, len(images)).astype(np.float64)
+        changed = function(to_uint8(255 * images), None, None, values)
+        return changed.astype(np.float32) / 255
+
+    # The rest of the chain may be float32 where the networks are not.
+    images = tf.cast(images, tf.float32)
+    changed = tf.numpy_function(run, [images, argument], tf.float32, stateful=False)
+    changed = tf.ensure_shape(changed, images.shape)
+    return straight_through(lambda _: changed, standin)
 
 
 def gaussian_blur(images, sigma, radius: int | None = None):
@@ -84,7 +110,10 @@ def blur_real(images, rng, context, sigma):
 
 
 def denoise(images, seed, context, strength):
-    return gaussian_blur(images, DENOISE_SIGMA[0] + DENOISE_SIGMA[1] * strength)
+    standin = gaussian_blur(images, DENOISE_SIGMA[0] + DENOISE_SIGMA[1] * strength)
+    if not context.real_codecs:
+        return standin
+    return on_host(denoise_real, standin, images, strength)
 
 
 def denoise_real(images, rng, context, strength):
@@ -96,6 +125,47 @@ def denoise_real(images, rng, context, strength):
             for image, h in zip(images, strength, strict=True)
         ]
     )
+
+
+def beauty(images, seed, context, strength):
+    side = images.shape[1]
+    strength = ops.reshape(ops.cast(strength, "float32"), [-1, 1, 1, 1])
+    border = BEAUTY_WINDOW // 2
+    margins = [[0, 0], [border, border], [border, border], [0, 0]]
+    padded = ops.pad(images, margins, mode="reflect")
+    total, weights = 0.0, 0.0
+    for down, right in np.ndindex(BEAUTY_WINDOW, BEAUTY_WINDOW):
+        distance = np.hypot(down - border, right - border)
+        if distance > border:
+            continue
+        moved = padded[:, down : down + side, right : right + side]
+        # OpenCV's distance between two colours is the sum over the channels.
+        apart = ops.sum(ops.abs(moved - images), axis=-1, keepdims=True) / strength
+        weight = ops.exp(-0.5 * ops.square(apart))
+        weight = weight * float(np.exp(-0.5 * (distance / BEAUTY_SIGMA) ** 2))
+        total, weights = total + weight * moved, weights + weight
+    return total / weights
+
+
+def beauty_real(images, rng, context, strength):
+    return np.stack(
+        [
+            cv2.bilateralFilter(image, BEAUTY_WINDOW, 255 * float(s), BEAUTY_SIGMA)
+            for image, s in zip(images, strength, strict=True)
+        ]
+    )
+
+
+def sharpen(images, seed, context, amount):
+    amount = ops.reshape(ops.cast(amount, "float32"), [-1, 1, 1, 1])
+    values = images + amount * (images - gaussian_blur(images, 1.0))
+    return ops.clip(values, 0.0, 1.0)
+
+
+def sharpen_real(images, rng, context, amount):
+    blurred = blur_real(images, rng, context, np.ones(len(images)))
+    detail = images.astype(np.float32) - blurred
+    return to_uint8(images + amount[:, None, None, None] * detail)
 
 
 def noise(images, seed, context, std):
@@ -142,6 +212,66 @@ def recolour_real(images, brightness, matrix):
         values = cv2.transform(image.astype(np.float32) - 127.5, rows.T)
         recoloured.append(to_uint8(values + 127.5 + 255 * shift))
     return np.stack(recoloured)
+
+
+def grey(images, seed, context):
+    luma = ops.matmul(images, _LUMA[0][:, None])
+    return ops.repeat(luma, 3, axis=-1)
+
+
+def grey_real(images, rng, context):
+    luma = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images)
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in luma])
+
+
+def gamma(images, seed, context, power):
+    power = ops.reshape(ops.cast(power, "float32"), [-1, 1, 1, 1])
+    # Not from 0, where the slope of a root is not finite.
+    return ops.power(ops.clip(images, 1e-3, 1.0), power)
+
+
+def gamma_real(images, rng, context, power):
+    levels = np.arange(256) / 255
+    tables = to_uint8(255 * levels[None] ** power[:, None])
+    return np.stack(
+        [cv2.LUT(image, table) for image, table in zip(images, tables, strict=True)]
+    )
+
+
+def _filtered(xp, images, units, strength):
+    """Curve, tint, saturation and vignette of a photo app; `units` [7, B] in [-1, 1].
+
+    Args:
+        xp: numpy or keras.ops.
+        images: float [B, S, S, 3] in [0, 1].
+        units: one row each for contrast, saturation, the three channels' tint, the
+            curve and the vignette.
+        strength: number or [B]; 1 is as much as apps offer.
+    """
+    side = images.shape[1]
+    draws = xp.reshape(units * strength, [7, -1, 1, 1, 1])
+    luma = xp.matmul(images, _LUMA[0][:, None])
+    values = luma + (images - luma) * (1 + 0.6 * draws[1])
+    values = values * (
+        1 + 0.12 * xp.concatenate([draws[2], draws[3], draws[4]], axis=-1)
+    )
+    values = (values - 0.5) * (1 + 0.3 * draws[0]) + 0.5
+    values = xp.clip(values, 1e-3, 1.0) ** xp.exp(0.4 * draws[5])
+    place = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
+    far = 2 * (place[:, None] ** 2 + place**2)[..., None]
+    # A vignette only darkens.
+    return values * (1 - 0.5 * xp.maximum(draws[6], 0.0) * far)
+
+
+def filter_(images, seed, context, strength):
+    units = uniform(seed, [7, images.shape[0]], -1.0, 1.0)
+    return _filtered(ops, images, units, strength)
+
+
+def filter_real(images, rng, context, strength):
+    units = rng.uniform(-1.0, 1.0, [7, len(images)]).astype(np.float32)
+    values = _filtered(np, images / np.float32(255), units, strength)
+    return to_uint8(255 * values)
 
 
 def round_real(images, rng, context):

@@ -138,6 +138,11 @@ class MessageCode:
     def name(self) -> str:
         return self.layout.name
 
+    @property
+    def crc_polynomial(self) -> int:
+        """Generator polynomial of the checksum without its leading term; 0 for none."""
+        return crc.POLYNOMIALS.get(self.crc_bits, 0)
+
     def encode(self, payloads) -> np.ndarray:
         """Encodes payloads.
 

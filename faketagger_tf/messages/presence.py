@@ -1,7 +1,5 @@
 """Is there a tag at all? From the decoder's score to a p-value.
 
-    python -m faketagger_tf.messages.presence --tagger=portrait128 --data=untagged
-
 The score is the cosine s between the logits and the decoded code word
 (`messages.Decoded.score`). Logits of an image without a tag that point in a random
 direction of the n-dimensional space lie within that angle of one given code word with
@@ -19,10 +17,9 @@ threshold, Pickands 1975, with shape 0):
     p(x) = min(1, rate * exp(-(x - u) / scale)).
 
 `scale` is the mean excess plus 1.64 standard errors, and never below the ideal 1, so
-that extrapolation errs on the side of missing a tag. Without a `presence.json` beside
-the weights the ideal model is used: u = 0, rate = m, scale = 1.
-
-Importing this module needs NumPy alone, so that `faketagger_tf.lite` can.
+that extrapolation errs on the side of missing a tag. `trainers.calibrate` does so and
+writes `presence.json`; without one beside the weights the ideal model is used: u = 0,
+rate = m, scale = 1.
 """
 
 from __future__ import annotations
@@ -30,14 +27,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
-import time
 
 import numpy as np
 
-from faketagger_tf.config import read_json_dataclass, write_json_dataclass
-
-PRESENCE = "presence.json"
 QUANTILE = 0.9
 MIN_FACES = 100
 _STEPS = 4096
@@ -103,13 +95,6 @@ class Presence:
                 f"Received: {self.rate!r} and {self.scale!r}."
             )
 
-    to_json = write_json_dataclass
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Presence:
-        """Reads a file written by `to_json`."""
-        return read_json_dataclass(cls, path)
-
     @classmethod
     def ideal(cls, places: int) -> Presence:
         """The model without a calibration, for a search of `places` canvases."""
@@ -151,65 +136,3 @@ class Presence:
         """
         exponent = math.log(self.rate) - (x - self.threshold) / self.scale
         return math.exp(min(exponent, 0.0)) / 2.0**agreeing_bits
-
-
-def load_presence(tagger: str | os.PathLike) -> Presence | None:
-    """Loads the calibration of a preset or a tagger's folder; None if it has none."""
-    from faketagger_tf.presets import tagger_folder
-
-    path = tagger_folder(tagger) / PRESENCE
-    return Presence.load(path) if path.is_file() else None
-
-
-def _define_flags() -> None:
-    from absl import flags
-
-    flags.DEFINE_string("tagger", "portrait128", "Preset or folder to calibrate.")
-    flags.DEFINE_string("data", None, "Folder of photos without a tag.")
-    flags.DEFINE_string("split", "", "Use this split of the data; empty for all.")
-    flags.DEFINE_string("output", None, "File to write; by default beside the weights.")
-
-
-def main(argv: list[str]) -> int:
-    """Fits and writes `presence.json`; see the module's docstring."""
-    del argv
-    from concurrent import futures
-
-    from absl.flags import FLAGS
-
-    from faketagger_tf.command import require_flag
-    from faketagger_tf.data import find_photos
-    from faketagger_tf.photos import read_photo
-    from faketagger_tf.presets import tagger_folder, write_atomic
-    from faketagger_tf.tagging.tagger import Tagger
-
-    tagger = Tagger.load(FLAGS.tagger)
-    photos = find_photos(require_flag("data"), FLAGS.split)
-
-    def examine(photo) -> list[float]:
-        try:
-            readings = tagger.examine(read_photo(photo.path))
-        except ValueError as error:
-            print(f"Skipped: {error}")
-            return []
-        return [reading.surprise for reading in readings]
-
-    surprises, start = [], time.monotonic()
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, found in enumerate(pool.map(examine, photos), 1):
-            surprises += found
-            if done % 100 == 0:
-                left = (time.monotonic() - start) / done * (len(photos) - done)
-                print(f"{done}/{len(photos)} photos, {left:.0f} s left", flush=True)
-    presence = Presence.fit(surprises)
-    path = FLAGS.output or tagger_folder(FLAGS.tagger) / PRESENCE
-    write_atomic(path, presence.to_json())
-    print(f"{path}: {presence}")
-    return 0
-
-
-if __name__ == "__main__":
-    from faketagger_tf.command import run_main
-
-    _define_flags()
-    run_main(main)

@@ -1,8 +1,9 @@
 """Module 4: the image decoder, seven convolutions and a Dense layer of logits.
 
 FakeTagger (arXiv:2009.09869), section 3. What differs from the paper: space-to-depth
-features, and logits rather than probabilities at the output, because the soft message
-decoder needs them unclipped.
+features, an optional block of self-attention, with which distant parts of a moved or
+cropped canvas find one another, and logits rather than probabilities at the output,
+because the soft message decoder needs them unclipped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import keras
 from keras import layers
 
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.models.layers import SpaceToDepth, convolution_block
+from faketagger_tf.models.layers import (
+    SelfAttention,
+    SpaceToDepth,
+    convolution_block,
+)
 
 
 def build_decoder(
@@ -32,7 +37,9 @@ def build_decoder(
         probabilities.
 
     Example:
-        >>> logits = build_decoder(TaggerConfig())(canvases)
+        >>> canvases = keras.ops.zeros((2, 128, 128, 3))
+        >>> tuple(build_decoder(TaggerConfig())(canvases).shape)
+        (2, 64)
     """
     block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.decoder_width
@@ -44,6 +51,8 @@ def build_decoder(
     x = layers.AveragePooling2D(2, name="level1_pool")(x)
     x = block(x, width * 5 // 4, "level2_a")
     x = block(x, width * 5 // 4, "level2_b")
+    if config.attention:
+        x = SelfAttention(name="attention")(x)
     x = layers.AveragePooling2D(2, name="level2_pool")(x)
     x = block(x, width * 7 // 4, "level3_a")
     x = block(x, width * 7 // 4, "level3_b")

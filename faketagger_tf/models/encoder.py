@@ -13,6 +13,7 @@ import keras
 from keras import layers, ops
 
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.models.banded_encoder import build_banded_encoder
 from faketagger_tf.models.layers import DepthToSpace, SpaceToDepth, convolution_block
 
 PATTERN_SIZE = 16  # Side of the coarse grid on which each bit's pattern is learned.
@@ -76,11 +77,9 @@ class TextureMask(layers.Layer):
         return {**super().get_config(), "amount": self.amount}
 
 
-# The encoder's input that holds the strength, by the kind of strength.
-STRENGTH_INPUTS = {"scheduled": "psnr"}
-
-
-def encoder_inputs(config: TaggerConfig, cover, message, strength=None) -> dict:
+def encoder_inputs(
+    config: TaggerConfig, cover, message, strength=None, scale=1.0
+) -> dict:
     """Gathers what `build_encoder`'s model takes.
 
     Args:
@@ -89,14 +88,23 @@ def encoder_inputs(config: TaggerConfig, cover, message, strength=None) -> dict:
         message: `[batch, L]` of 0 and 1.
         strength: in the unit of the configuration's kind (dB for "scheduled"), a
             number, a scalar or `[batch]`; None takes the configuration's.
+        scale: photo pixels per canvas pixel, a number, a scalar or `[batch]`; only the
+            kind "visibility" looks at it.
     """
     cover, message = ops.convert_to_tensor(cover), ops.convert_to_tensor(message)
     inputs = {"cover": cover, "message": message}
-    if name := STRENGTH_INPUTS.get(config.strength):
+    if name := config.strength_input:
         value = getattr(config, name) if strength is None else strength
-        value = ops.reshape(ops.cast(value, "float32"), (-1, 1))
-        inputs[name] = ops.broadcast_to(value, (ops.shape(cover)[0], 1))
+        inputs[name] = _column(value, cover)
+    if "scale" in config.encoder_inputs:
+        inputs["scale"] = _column(scale, cover)
     return inputs
+
+
+def _column(value, cover):
+    """A number, a scalar or `[batch]` as float32 `[batch, 1]`."""
+    value = ops.reshape(ops.cast(value, "float32"), (-1, 1))
+    return ops.broadcast_to(value, (ops.shape(cover)[0], 1))
 
 
 def build_encoder(
@@ -113,13 +121,19 @@ def build_encoder(
         A functional model. Inputs, by name: `cover` `[batch, S, S, 3]` float32 in
         [0, 1]; `message` `[batch, L]` of 0 and 1; and, for a scheduled strength,
         `psnr` `[batch, 1]` in dB. Output: the residual `[batch, S, S, 3]`, to be
-        added to the cover, float32.
+        added to the cover, float32. For the strength "visibility" the model is
+        `models.banded_encoder.build_banded_encoder`'s.
 
     Example:
-        >>> encoder = build_encoder(TaggerConfig(image_size=64, message_bits=16,
-        ...                                      payload_bits=8, crc_bits=3))
-        >>> residual = encoder({"cover": cover, "message": bits, "psnr": psnr})
+        >>> config = TaggerConfig(image_size=64, message_bits=16, payload_bits=8)
+        >>> encoder = build_encoder(config)
+        >>> cover, message = keras.ops.zeros((1, 64, 64, 3)), keras.ops.ones((1, 16))
+        >>> residual = encoder(encoder_inputs(config, cover, message, strength=41))
+        >>> tuple(residual.shape)
+        (1, 64, 64, 3)
     """
+    if config.strength == "visibility":
+        return build_banded_encoder(config, name, synchronized)
     block = functools.partial(convolution_block, synchronized=synchronized)
     size, width = config.image_size, config.encoder_width
     cover = keras.Input((size, size, 3), name="cover")

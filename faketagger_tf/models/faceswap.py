@@ -147,7 +147,9 @@ def build_faceswap(config: FaceswapConfig, name: str = "faceswap") -> keras.Mode
 
     Example:
         >>> model = build_faceswap(FaceswapConfig(width=16, latent=256))
-        >>> as_b = model(faces_of_a)["B"]
+        >>> as_b = model(keras.ops.zeros((1, 64, 64, 3)))["B"]
+        >>> tuple(as_b.shape)
+        (1, 64, 64, 3)
     """
     face = keras.Input((config.face_size, config.face_size, 3), name="face")
     code = _build_shared_encoder(config)(face)

@@ -85,3 +85,44 @@ def convolution_block(x, filters: int, name: str, synchronized: bool = True):
         momentum=0.98, synchronized=synchronized, name=f"{name}_normalization"
     )(x)
     return layers.ReLU(name=f"{name}_activation")(x)
+
+
+@keras.saving.register_keras_serializable("faketagger_tf")
+class SelfAttention(layers.Layer):
+    """One head of self-attention over the places of a feature map, added to the map.
+
+    Vaswani et al. 2017, with a learned code for each place; it starts as the identity.
+
+    Input and output: `[batch, height, width, channels]`.
+    """
+
+    def build(self, shape):
+        _, height, width, channels = shape
+        self.places, self.channels = height * width, channels
+        self.place_codes = self.add_weight(
+            shape=(1, self.places, channels),
+            initializer=keras.initializers.RandomNormal(0.02),
+            name="place_codes",
+        )
+        self.projections = self.add_weight(
+            shape=(channels, 3 * channels), initializer="glorot_uniform", name="qkv"
+        )
+        self.output_projection = self.add_weight(
+            shape=(channels, channels), initializer="zeros", name="output"
+        )
+
+    def call(self, features):
+        kind = features.dtype
+        x = ops.reshape(features, (-1, self.places, self.channels))
+        x = x + ops.cast(self.place_codes, kind)
+        x = ops.matmul(x, ops.cast(self.projections, kind))
+        query, key, value = ops.split(x, 3, axis=-1)
+        alike = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+        weights = ops.softmax(ops.cast(alike, "float32") / self.channels**0.5, axis=-1)
+        x = ops.matmul(ops.cast(weights, kind), value)
+        x = ops.matmul(x, ops.cast(self.output_projection, kind))
+        _, height, width, channels = features.shape
+        return features + ops.reshape(x, (-1, height, width, channels))
+
+    def compute_output_shape(self, shape):
+        return shape

@@ -124,17 +124,21 @@ def similarity_from_landmarks(
     )
 
 
-def warp_canvas(photo: np.ndarray, matrix: np.ndarray, image_size: int) -> np.ndarray:
+def warp_canvas(
+    photo: np.ndarray, matrix: np.ndarray, image_size: int, outside: str = "repeat"
+) -> np.ndarray:
     """Resamples a photo onto a canvas, anti-aliased and exact to the subpixel.
 
     Args:
         photo: [H, W, 3] (or [H, W]) uint8 or float32.
-        matrix: 2x3, photo to canvas coordinates (rotation, one scale, shift).
+        matrix: 2x3, photo to canvas coordinates (rotation, one scale, shift, and
+            perhaps a mirror).
         image_size: side S of the canvas in pixels.
+        outside: "repeat" repeats the photo's border pixels outside of it; "black"
+            leaves it black there, up to the very edge.
 
     Returns:
-        [S, S, 3] (or [S, S]) of the photo's dtype. Outside of the photo its border
-        pixels are repeated.
+        [S, S, 3] (or [S, S]) of the photo's dtype.
     """
     matrix = np.asarray(matrix, np.float64)
     shrink = 1.0 / math.hypot(matrix[0, 0], matrix[1, 0])
@@ -171,6 +175,14 @@ def warp_canvas(photo: np.ndarray, matrix: np.ndarray, image_size: int) -> np.nd
         flags=cv2.INTER_CUBIC if shrink < 1 else cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    if outside == "black":
+        # Repeated first, so that no pixel inside is mixed with black; then cut off
+        # where a sample's centre lies outside.
+        back = cv2.invertAffineTransform(matrix * samples)
+        at = np.arange(side, dtype=np.float32) + 0.5
+        x = back[0, 0] * at[None, :] + back[0, 1] * at[:, None] + back[0, 2]
+        y = back[1, 0] * at[None, :] + back[1, 1] * at[:, None] + back[1, 2]
+        canvas[(x < 0) | (x >= width) | (y < 0) | (y >= height)] = 0
     if samples > 1:
         canvas = cv2.resize(
             canvas, (image_size, image_size), interpolation=cv2.INTER_AREA

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 
 import cv2
 import numpy as np
+from absl import logging
+
+from faketagger_tf.files import find_files, write_atomic
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
@@ -95,23 +97,7 @@ def write_image(
     """
     name = os.fspath(path)
     data = encode_image(image, os.path.splitext(name)[1], quality)
-    folder = os.path.dirname(os.path.abspath(name))
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; an image gets the user's usual permissions.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, name)
-    except OSError as error:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise ValueError(
-            f"Cannot write the image {name!r}: {error.strerror or error}."
-        ) from None
+    write_atomic(name, data)
 
 
 def encode_image(
@@ -155,23 +141,15 @@ def encode_image(
 
 
 def list_photos(folder: str | os.PathLike) -> list[str]:
-    """Lists the image files below a folder by extension, sorted; hidden ones are left.
+    """Lists the image files below a folder as `files.find_files` does, sorted.
 
     Raises:
         ValueError: the folder does not exist or is not a folder.
     """
-    root = os.fspath(folder)
-    if not os.path.isdir(root):
-        raise ValueError(f"The folder of photos does not exist. Received: {root!r}.")
-    found = []
-    for parent, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(parent, name)
-            for name in files
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    return sorted(found)
+    found = find_files(folder, EXTENSIONS)
+    for path in found.links + found.unreadable:
+        logging.warning("Passed over: %r, a link or a folder that cannot be read", path)
+    return found.paths
 
 
 def _inspect(data: bytes) -> tuple[tuple[int, int] | None, bool]:

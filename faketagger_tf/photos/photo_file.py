@@ -10,8 +10,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+from faketagger_tf.files import write_atomic
 from faketagger_tf.photos import EXTENSIONS, decode_photo
-from faketagger_tf.presets import write_atomic
 
 # decode_photo has its own limit, with a clear sentence, and is always called first.
 Image.MAX_IMAGE_PIXELS = None

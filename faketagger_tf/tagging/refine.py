@@ -7,6 +7,9 @@ Miller, Bloom: "Digital Watermarking", chapter 5) with a network for a detector,
 Fernandez et al. (arXiv:2112.09581). What differs: the residual keeps its power, is
 masked by texture and stays smooth, so that it becomes harder to remove but not easier
 to see.
+
+Refining differentiates through decoder and manipulations, so that a `Refiner` needs
+TensorFlow; importing this module does not.
 """
 
 from __future__ import annotations
@@ -14,15 +17,14 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import keras
-import tensorflow as tf
-
-from faketagger_tf import losses
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.manipulations import Chain, Context, StatelessSeed, parse_chains
-from faketagger_tf.manipulations.photometric import gaussian_blur
-from faketagger_tf.models.encoder import TextureMask
+
+if TYPE_CHECKING:
+    import keras
+
+    from faketagger_tf.manipulations import Chain, Context
 
 # What a tag has to live through: codecs, geometry, colour, a face that is replaced, and
 # one that is cut out. No face-swap model is needed: a pasted face takes away as much.
@@ -45,6 +47,14 @@ MOMENTUM = 0.8
 SMOOTHNESS = 1.3
 
 
+def check_steps(steps: int) -> None:
+    """Raises a ValueError unless `steps` is a whole number from 0 on."""
+    if not isinstance(steps, numbers.Integral) or steps < 0:
+        raise ValueError(
+            f"refine must be a whole number of steps, 0 or more. Received: {steps!r}."
+        )
+
+
 class Refiner:
     """Refines residuals against a decoder. Safe to use from many threads.
 
@@ -64,6 +74,11 @@ class Refiner:
         context: Context | None = None,
         seed: int = 0,
     ):
+        import tensorflow as tf
+
+        from faketagger_tf.manipulations import Context, parse_chains
+        from faketagger_tf.models.encoder import TextureMask
+
         chains = parse_chains(CHAINS) if chains is None else list(chains)
         if not chains:
             raise ValueError("At least one manipulation is needed. Received: none.")
@@ -88,11 +103,9 @@ class Refiner:
         Raises:
             ValueError: steps is no whole number from 0 on.
         """
-        if not isinstance(steps, numbers.Integral) or steps < 0:
-            raise ValueError(
-                "refine must be a whole number of steps, 0 or more. "
-                f"Received: {steps!r}."
-            )
+        import tensorflow as tf
+
+        check_steps(steps)
         cover, message, residual = (
             tf.convert_to_tensor(x, tf.float32) for x in (cover, message, residual)
         )
@@ -117,6 +130,12 @@ class Refiner:
         return _normalised(pattern * gain) * tf.sqrt(power)
 
     def _make_step(self, chains: list[Chain]):
+        import tensorflow as tf
+
+        from faketagger_tf import losses
+        from faketagger_tf.manipulations import StatelessSeed
+        from faketagger_tf.manipulations.photometric import gaussian_blur
+
         def step(cover, message, gain, scale, pattern, momentum, seed, rate):
             seed = StatelessSeed(seed)
             # A pasted face shows the same person without a tag, mirrored: a photo's
@@ -138,5 +157,7 @@ class Refiner:
 
 def _normalised(x):
     """Scales every image to a mean square of 1."""
+    import tensorflow as tf
+
     power = tf.reduce_mean(tf.square(x), axis=(1, 2, 3), keepdims=True)
     return x * tf.math.rsqrt(power + 1e-20)

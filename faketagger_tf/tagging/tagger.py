@@ -12,79 +12,48 @@ photo without a face carries one on the largest centred square.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
+import functools
 import numbers
 import os
 import secrets
+import threading
 
-import cv2
-import keras
 import numpy as np
-import tensorflow as tf
 
 from faketagger_tf.config import TaggerConfig
-from faketagger_tf.manipulations.face import facecrop
 from faketagger_tf.messages import MessageCode, parse_payload
 from faketagger_tf.messages.keys import KeyedCode
-from faketagger_tf.messages.presence import Presence, load_presence, surprise
+from faketagger_tf.messages.presence import Presence, surprise
 from faketagger_tf.photos import (
     canvas_square,
     similarity_from_landmarks,
     square_matrix,
     warp_canvas,
 )
-from faketagger_tf.photos.faces import Face, detect_faces
-from faketagger_tf.presets import load_tagger
-from faketagger_tf.tagging.refine import Refiner
+from faketagger_tf.photos.faces import detect_faces
+from faketagger_tf.presets import (
+    has_tensorflow,
+    load_config,
+    load_decoder,
+    load_presence,
+    load_tagger,
+    require_tensorflow,
+    tagger_folder,
+)
+from faketagger_tf.tagging.networks import (
+    Networks,
+    has_lite,
+    keras_networks,
+    lite_networks,
+)
+from faketagger_tf.tagging.paste import add_residual
+from faketagger_tf.tagging.refine import Refiner, check_steps
+from faketagger_tf.tagging.search import PLACES, Canvas, search, tight_view
 
 FPR = 1e-6  # Default false-positive rate per face.
 MIN_SIDE = 96  # Shorter side of the smallest photo, in pixels.
+RUNTIMES = ("litert", "keras")
 MIN_CANVAS = 48  # Side in photo pixels below which a face carries no tag.
-STRIP = 256  # Rows of a photo that are handled at once: bounds the memory.
-FEATHER = 2.0  # Canvas pixels over which a residual fades at the canvas's border.
-
-# The search around a face that another one may have been put on: first a coarse grid
-# of shifts (share of the canvas) and scales, then steps around the best two.
-_SHIFT, _SCALE, _TURN = 0.03, 0.04, 2.0
-_COARSE = [
-    (right * _SHIFT, down * _SHIFT, 1 + scale * _SCALE, 0.0)
-    for scale, down, right in itertools.product((0, -1, 1), repeat=3)
-]
-_FINE = [
-    (right * _SHIFT / 2, down * _SHIFT / 2, 1 + scale * _SCALE / 2, turn * _TURN)
-    for right, down, scale, turn in (
-        *itertools.product((-1, 0, 1), (-1, 0, 1), (0,), (0,)),
-        *itertools.product((0,), (0,), (-1, 1), (0,)),
-        *itertools.product((0,), (0,), (0,), (-1, 1)),
-    )
-    if (right, down, scale, turn) != (0, 0, 0, 0)
-]
-TIGHT = 0.625  # Side of what a tight reading looks at, as a share of the canvas.
-_REFINED = 2  # Places of the coarse grid around which the fine steps are tried.
-PLACES = 1 + len(_COARSE) + _REFINED * len(_FINE)
-
-
-@dataclasses.dataclass(frozen=True)
-class Canvas:
-    """Where a tag lies in a photo.
-
-    Attributes:
-        matrix: float64 2x3, photo pixels to canvas pixels.
-        face: the face it is fixed to, or None for the centred square.
-    """
-
-    matrix: np.ndarray
-    face: Face | None = None
-
-    def corners(self, size: int) -> np.ndarray:
-        """Corners in photo pixels, float64 [4, 2], clockwise, of a canvas of `size`."""
-        square = np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]])
-        return square @ cv2.invertAffineTransform(self.matrix).T
-
-    def side(self, size: int) -> float:
-        """Side in photo pixels."""
-        return size / math.hypot(self.matrix[0, 0], self.matrix[1, 0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +74,8 @@ class Reading:
             there is no face.
         corners: float64 [4, 2], the canvas's corners in photo pixels, clockwise.
         canvas: where it was read.
+        mirrored: the tag was read as a mirror shows the photo. Box and corners are
+            those in the photo as given.
     """
 
     payload: int
@@ -118,6 +89,7 @@ class Reading:
     box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     corners: np.ndarray | None = None
     canvas: Canvas | None = None
+    mirrored: bool = False
 
 
 class Tagger:
@@ -125,8 +97,7 @@ class Tagger:
 
     Args:
         config: the tagger's configuration.
-        encoder: as `models.build_encoder` builds it.
-        decoder: as `models.build_decoder` builds it.
+        networks: its encoder and decoder, see `tagging.networks`.
         presence: the calibration of p-values; None takes the ideal model.
         key: secret of keyed tags, at least 16 bytes; None for open tags.
         detect: photo -> faces; `faces.detect_faces` unless given.
@@ -135,8 +106,7 @@ class Tagger:
     def __init__(
         self,
         config: TaggerConfig,
-        encoder: keras.Model,
-        decoder: keras.Model,
+        networks: Networks,
         presence: Presence | None = None,
         key: bytes | None = None,
         detect=detect_faces,
@@ -147,6 +117,7 @@ class Tagger:
                 "example bytes.fromhex(...), or keys.read_key(path)."
             )
         self.config = config
+        self.networks = networks
         self.code = MessageCode(
             config.payload_bits, config.message_bits, config.crc_bits
         )
@@ -157,32 +128,55 @@ class Tagger:
             else KeyedCode(key, config.payload_bits, config.message_bits)
         )
         self._detect = detect
-        self._refine = Refiner(config, decoder)
-        size = config.image_size
-        image = tf.TensorSpec([None, size, size, 3], tf.float32)
-        bits = tf.TensorSpec([None, config.message_bits], tf.float32)
-        strength = tf.TensorSpec([None, 1], tf.float32)
-
-        def encode(cover, message, psnr):
-            inputs = {"cover": cover, "message": message}
-            if config.strength == "scheduled":
-                inputs["psnr"] = psnr
-            return encoder(inputs, training=False)
-
-        self._encode = tf.function(encode, input_signature=[image, bits, strength])
-        self._decode = tf.function(
-            lambda image: decoder(image, training=False), input_signature=[image]
-        )
+        self._refiner: Refiner | None = None
+        self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, name: str | os.PathLike, key: bytes | None = None) -> Tagger:
+    def load(
+        cls,
+        name: str | os.PathLike,
+        key: bytes | None = None,
+        runtime: str | None = None,
+    ) -> Tagger:
         """Loads a shipped preset by name, or a folder with a tagger.
 
+        Args:
+            name: the preset's name, or the folder.
+            key: as for `Tagger`.
+            runtime: "litert" runs `encoder.tflite` and `decoder.tflite` and needs no
+                TensorFlow; "keras" builds Keras models from the weights. None takes
+                LiteRT where the folder holds both files, and else Keras: a training
+                run's folder holds weights alone until `export.preset` publishes it.
+
         Raises:
-            ValueError: there is no such tagger, or its files are damaged.
+            ValueError: there is no such tagger or runtime, its files are missing or
+                damaged, or Keras is needed and not installed.
+
+        Example:
+            >>> tagger = Tagger.load("portrait128")
         """
-        config, encoder, decoder = load_tagger(name)
-        return cls(config, encoder, decoder, load_presence(name), key)
+        if runtime not in (None, *RUNTIMES):
+            raise ValueError(
+                f"runtime must be one of {', '.join(RUNTIMES)}, or None. "
+                f"Received: {runtime!r}."
+            )
+        config, folder = load_config(name), tagger_folder(name)
+        lite = has_lite(folder)
+        if not lite and (
+            runtime == "litert" or (runtime is None and not has_tensorflow())
+        ):
+            raise ValueError(
+                f"The tagger {os.fspath(name)!r} has no encoder.tflite and "
+                "decoder.tflite. Accepted: a folder published by export.preset; or "
+                'its weights, after pip install "faketagger-tf[train]".'
+            )
+        if lite and runtime != "keras":
+            networks = lite_networks(
+                config, folder, functools.partial(load_decoder, name, config)
+            )
+        else:
+            networks = keras_networks(*load_tagger(name))
+        return cls(config, networks, load_presence(name), key)
 
     def find_canvases(self, photo: np.ndarray) -> list[Canvas]:
         """Finds where the tags of a photo lie, largest face first; never empty.
@@ -212,32 +206,41 @@ class Tagger:
         """Draws a payload from the system's source of randomness."""
         return secrets.randbits(self.config.payload_bits)
 
-    def check_strength(self, psnr: float | None) -> float:
+    def check_strength(self, strength: float | None) -> float | None:
         """Returns a strength in dB that `embed` takes; None is the tagger's own.
+
+        It is a PSNR, or a level of visibility, as `config.strength_input` says. One
+        that is learned is None.
 
         Raises:
             ValueError: it is not from 10 to 80 dB, or this tagger's cannot be set.
         """
-        if psnr is None:
-            return self.config.psnr
-        if self.config.strength != "scheduled":
+        kind = self.config.strength_input
+        if strength is None:
+            return getattr(self.config, kind) if kind else None
+        if kind is None:
             raise ValueError(
                 "This tagger's strength is learned and cannot be set. "
-                f"Received: psnr = {psnr!r}."
+                f"Received: {strength!r}."
             )
-        if not isinstance(psnr, numbers.Real) or not 10 <= psnr <= 80:
-            raise ValueError(f"psnr must be from 10 to 80 dB. Received: {psnr!r}.")
-        return float(psnr)
+        if not isinstance(strength, numbers.Real) or not 10 <= strength <= 80:
+            raise ValueError(
+                f"The strength ({kind}) must be from 10 to 80 dB. "
+                f"Received: {strength!r}."
+            )
+        return float(strength)
 
     def canvas_image(self, photo: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Cuts a canvas out of a photo: uint8 [S, S, 3], what the decoder is shown."""
-        return warp_canvas(photo, canvas.matrix, self.config.image_size)
+        return warp_canvas(
+            photo, canvas.matrix, self.config.image_size, self.config.outside
+        )
 
     def embed(
         self,
         photo: np.ndarray,
         payload: int | str | bytes,
-        psnr: float | None = None,
+        strength: float | None = None,
         canvases: list[Canvas] | None = None,
         refine: int = 0,
     ) -> np.ndarray:
@@ -246,11 +249,12 @@ class Tagger:
         Args:
             photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
             payload: as `messages.parse_payload` accepts it.
-            psnr: strength of the tag in its canvas in dB (10 to 80); None takes the
-                configuration's.
+            strength: of the tag in its canvas in dB (10 to 80), see `check_strength`;
+                None takes the configuration's.
             canvases: from `find_canvases`, where they are known already.
             refine: steps by which the tag is refined for this photo: it survives more
                 at the same strength, for a second or so a face; see `refine.STEPS`.
+                Needs TensorFlow.
 
         Returns:
             A new array of the same shape. Pixels outside of the canvases keep their
@@ -258,11 +262,12 @@ class Tagger:
 
         Raises:
             ValueError: the photo, the payload, the strength or the number of steps is
-                not accepted.
+                not accepted, or a tag is to be refined without TensorFlow.
         """
         _check_photo(photo)
         value = parse_payload(payload, self.config.payload_bits)
-        psnr = self.check_strength(psnr)
+        strength = self.check_strength(strength)
+        check_steps(refine)
         if self._keyed:
             value = self._keyed.encipher(value)
         bits = self.code.encode([value])
@@ -272,16 +277,28 @@ class Tagger:
             canvases = self.find_canvases(photo)
         if not canvases:
             raise ValueError("At least one canvas is needed. Received: none.")
-        covers = self._canvas_pixels(photo, [c.matrix for c in canvases])
+        size = self.config.image_size
+        covers = self._canvas_pixels(photo, canvases)
         messages = np.repeat(bits.astype(np.float32), len(canvases), axis=0)
-        strengths = np.full([len(canvases), 1], psnr, np.float32)
-        residuals = self._encode(covers, messages, strengths)
+        scales = np.array([c.side(size) / size for c in canvases])
+        residuals = self.networks.encode(covers, messages, strength, scales)
         tagged = photo.copy()
         for index, residual in enumerate(residuals):
-            one = slice(index, index + 1)
-            better = self._refine(covers[one], messages[one], residual[None], refine)
-            _add_residual(photo, tagged, better[0].numpy(), canvases, index)
+            if refine:
+                one = slice(index, index + 1)
+                better = self._refine(
+                    covers[one], messages[one], residual[None], refine
+                )
+                residual = np.asarray(better)[0]
+            add_residual(photo, tagged, residual, canvases, index)
         return tagged
+
+    def _refine(self, *arguments):
+        with self._lock:
+            if self._refiner is None:
+                require_tensorflow("Refining a tag")
+                self._refiner = Refiner(self.config, self.networks.keras_decoder())
+        return self._refiner(*arguments)
 
     def read(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:
         """Reads the tags of a photo: those readings of `examine` that are found."""
@@ -290,10 +307,10 @@ class Tagger:
     def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:
         """Reads every face of a photo, tag or no tag.
 
-        A face that does not read at once is read without its surroundings, then
-        searched: small shifts, scales and turns of its canvas, and the most surprising
-        reading is kept. Where no face reads,
-        the centred square is tried as well, and reported if it reads.
+        A face that does not read at once is read without its surroundings and
+        mirrored, then searched: small shifts, scales and turns of its canvas, and the
+        most surprising reading is kept; see `tagging.search`. Where no face reads, the
+        centred square is tried as well, and reported if it reads.
 
         Args:
             photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
@@ -307,52 +324,32 @@ class Tagger:
         """
         if not isinstance(fpr, numbers.Real) or not 0 < fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1. Received: {fpr!r}.")
+        size = self.config.image_size
+
+        def read(pixels, canvases, factor, tight):
+            return self._read_at(pixels, canvases, fpr, factor, tight)
+
         canvases = self.find_canvases(photo)
-        readings = [self._read_face(photo, canvas, fpr) for canvas in canvases]
+        readings = [search(photo, canvas, size, read) for canvas in canvases]
         if canvases[0].face and not any(reading.found for reading in readings):
-            middle = self._read_at(photo, [self.centred_canvas(photo)], fpr)[0]
-            if middle.found:
-                readings.append(middle)
+            middle = self.centred_canvas(photo)
+            both = read(photo, [middle, middle.mirror(size)], 1, False)
+            readings += [reading for reading in both if reading.found][:1]
         return readings
 
-    def _read_face(self, photo: np.ndarray, canvas: Canvas, fpr: float) -> Reading:
-        (reading,) = self._read_at(photo, [canvas], fpr)
-        if reading.found:
-            return reading
-        # What surrounds the face may be lost to a crop, or black after a turn.
-        (tight,) = self._read_at(photo, [canvas], fpr, tight=True)
-        if tight.found:
-            return tight
-        size = self.config.image_size
-        small, start = _reduce(photo, canvas, size)
-        ratio = canvas.side(size) / start.side(size)
-        moved = [self._move(start, *step) for step in _COARSE]
-        readings = self._read_at(small, moved, fpr)
-        best = sorted(readings, key=_rank)[:_REFINED]
-        moved = [self._move(r.canvas, *step) for r in best for step in _FINE]
-        found = min(readings + self._read_at(small, moved, fpr), key=_rank)
-        matrix = found.canvas.matrix / (ratio, ratio, 1)
-        found = self._place(found, Canvas(matrix, canvas.face))
-        return min(found, tight, key=_rank)
-
-    def _move(self, canvas: Canvas, right, down, scale, turn) -> Canvas:
-        """Moves a canvas by shares of its side, a factor and degrees."""
-        size = self.config.image_size
-        cosine = math.cos(math.radians(turn)) / scale
-        sine = math.sin(math.radians(turn)) / scale
-        step = np.array([[cosine, -sine], [sine, cosine]])
-        matrix = step @ canvas.matrix
-        middle = np.array([size / 2, size / 2])
-        matrix[:, 2] += middle - step @ (middle + np.array([right, down]) * size)
-        return Canvas(matrix, canvas.face)
-
     def _read_at(
-        self, photo, canvases: list[Canvas], fpr: float, tight: bool = False
+        self,
+        photo: np.ndarray,
+        canvases: list[Canvas],
+        fpr: float,
+        factor: int = 1,
+        tight: bool = False,
     ) -> list[Reading]:
-        pixels = self._canvas_pixels(photo, [c.matrix for c in canvases])
+        """Reads canvases of a photo, of which `photo` is `factor` times smaller."""
+        pixels = self._canvas_pixels(photo, canvases, factor)
         if tight:
-            pixels = facecrop(pixels, None, None, TIGHT)
-        logits = self._decode(pixels).numpy()
+            pixels = tight_view(pixels, self.config.outside)
+        logits = self.networks.decode(pixels)
         if self._keyed:
             logits = self._keyed.unscramble(logits)
         decoded = self.code.decode(logits)
@@ -363,6 +360,9 @@ class Tagger:
             agreeing = self.config.crc_bits if crc_ok else 0
             p_value = self.presence.p_value(float(surprises[i]), agreeing)
             corrected = int(decoded.corrected_bits[i])
+            corners = canvas.corners(self.config.image_size)
+            low, high = corners.min(0), corners.max(0)
+            box = canvas.face.box if canvas.face else (*low, *(high - low))
             reading = Reading(
                 payload=self._keyed.decipher(payload) if self._keyed else payload,
                 found=crc_ok and p_value <= fpr,
@@ -372,48 +372,22 @@ class Tagger:
                 crc_ok=crc_ok,
                 corrected_bits=corrected,
                 bit_error_estimate=corrected / self.config.message_bits,
+                box=tuple(float(value) for value in box),
+                corners=corners,
+                canvas=canvas,
+                mirrored=canvas.mirrored,
             )
-            readings.append(self._place(reading, canvas))
+            readings.append(reading)
         return readings
 
-    def _place(self, reading: Reading, canvas: Canvas) -> Reading:
-        """The same reading, said to come from `canvas`."""
-        corners = canvas.corners(self.config.image_size)
-        low, high = corners.min(0), corners.max(0)
-        box = canvas.face.box if canvas.face else (*low, *(high - low))
-        return dataclasses.replace(
-            reading,
-            box=tuple(float(value) for value in box),
-            corners=corners,
-            canvas=canvas,
-        )
-
-    def _canvas_pixels(self, photo: np.ndarray, matrices) -> np.ndarray:
-        size = self.config.image_size
-        canvases = [warp_canvas(photo, matrix, size) for matrix in matrices]
-        return np.stack(canvases).astype(np.float32) / 255.0
-
-
-def _reduce(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, Canvas]:
-    """Shrinks a photo much finer than a canvas, which is then read many times over.
-
-    At least four pixels a side are left for each of the canvas.
-    """
-    factor = int(canvas.side(size) / size / 4)
-    if factor < 2:
-        return photo, canvas
-    height, width = (length // factor for length in photo.shape[:2])
-    small = cv2.resize(
-        photo[: height * factor, : width * factor],
-        (width, height),
-        interpolation=cv2.INTER_AREA,
-    )
-    return small, Canvas(canvas.matrix * (factor, factor, 1), canvas.face)
-
-
-def _rank(reading: Reading):
-    """Readings that may be found come first, then the most surprising."""
-    return not reading.found, -reading.surprise
+    def _canvas_pixels(
+        self, photo: np.ndarray, canvases: list[Canvas], factor: int = 1
+    ) -> np.ndarray:
+        images = [
+            self.canvas_image(photo, Canvas(c.matrix * (factor, factor, 1)))
+            for c in canvases
+        ]
+        return np.stack(images).astype(np.float32) / 255.0
 
 
 def _check_photo(photo: np.ndarray) -> None:
@@ -437,69 +411,3 @@ def _check_photo(photo: np.ndarray) -> None:
             f"A photo must have at least {MIN_SIDE} pixels in each direction. "
             f"Received: {photo.shape[1]}x{photo.shape[0]}."
         )
-
-
-def _add_residual(
-    photo: np.ndarray,
-    tagged: np.ndarray,
-    residual: np.ndarray,
-    canvases: list[Canvas],
-    index: int,
-) -> None:
-    """Adds a canvas's residual to `tagged`, strip by strip.
-
-    Where canvases overlap, each pixel belongs to the one in which it lies furthest
-    inside, so that no two residuals add up.
-    """
-    size = len(residual)
-    matrix = canvases[index].matrix
-    edge = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5)
-    fade = np.clip(edge / FEATHER, 0, 1).astype(np.float32)
-    residual = 255 * residual * fade[:, None, None] * fade[None, :, None]
-
-    corners = canvases[index].corners(size)
-    height, width = photo.shape[:2]
-    left, top = np.floor(np.clip(corners.min(0), 0, (width, height))).astype(int)
-    right, bottom = np.ceil(np.clip(corners.max(0), 0, (width, height))).astype(int)
-    if right <= left or bottom <= top:
-        return
-    others = [c for i, c in enumerate(canvases) if i != index]
-    # Below the canvas's resolution the residual is averaged, not sampled.
-    samples = math.ceil(math.hypot(matrix[0, 0], matrix[1, 0]) - 1e-6)
-    for start in range(top, bottom, STRIP):
-        stop = min(start + STRIP, bottom)
-        rows, columns = slice(start, stop), slice(left, right)
-        shape = (right - left, stop - start)
-        local = matrix / np.array([[samples, samples, 1]])
-        local[:, 2] += matrix[:, :2] @ (left, start)
-        local[:, 2] += local[:, :2] @ (0.5, 0.5) - 0.5
-        change = cv2.warpAffine(
-            residual,
-            local,
-            (shape[0] * samples, shape[1] * samples),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-        )
-        if samples > 1:
-            change = cv2.resize(change, shape, interpolation=cv2.INTER_AREA)
-        if others:
-            own = _distance(matrix, size, left, start, shape)
-            for other in others:
-                change[own > _distance(other.matrix, size, left, start, shape)] = 0
-        change += photo[rows, columns]
-        np.rint(change, out=change)
-        np.clip(change, 0, 255, out=change)
-        changed = change.astype(np.uint8)
-        if others:
-            # Leave alone what another canvas has written.
-            keep = changed == photo[rows, columns]
-            changed = np.where(keep, tagged[rows, columns], changed)
-        tagged[rows, columns] = changed
-
-
-def _distance(matrix, size, left, top, shape) -> np.ndarray:
-    """Distance of pixels from a canvas's middle: 0.5 on the canvas's border."""
-    x = (np.arange(left, left + shape[0], dtype=np.float32) + 0.5)[None, :]
-    y = (np.arange(top, top + shape[1], dtype=np.float32) + 0.5)[:, None]
-    (a, b, c), (d, e, f) = (matrix / size).astype(np.float32)
-    return np.maximum(np.abs(a * x + b * y + c - 0.5), np.abs(d * x + e * y + f - 0.5))

@@ -137,9 +137,29 @@ def test_command_writes_every_split(tmp_path, found):
         for split in ("test", "train", "validation")
         for n in range(2)
     ]
-    result = subprocess.run(
-        [*command[:4], "--data=nowhere", "--output=x"], capture_output=True, text=True
-    )
-    assert result.returncode == 2
-    assert "Error: The folder of photos does not exist" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data=nowhere", "--output=x"], "Error: The folder of photos does not"),
+        (["--output=x"], "Error: --data must be given"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_code_2(tmp_path, arguments, sentence):
+    command = [sys.executable, "-m", "faketagger_tf.data.tfrecord", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr
+    assert sentence in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_bad_photo_is_code_2(tmp_path, found):
+    with open(found[2].path, "wb"):
+        pass
+    command = [sys.executable, "-m", "faketagger_tf.data.tfrecord", "--shards=1"]
+    command += [f"--data={tmp_path / 'photos'}", f"--output={tmp_path / 'out' / 'f'}"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr
+    assert "skipped 1 that could not be read." in result.stderr
+    assert os.listdir(tmp_path / "out")

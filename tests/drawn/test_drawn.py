@@ -1,5 +1,8 @@
 import dataclasses
 import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -120,3 +123,28 @@ def test_bad_arguments_are_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="Cannot write the folder"):
         drawn.write_drawn_folder(tmp_path / "file", count=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Error: There is nothing to do"),
+        (["--folder=out", "--size=8"], "Error: size"),
+        (["--no_such_flag"], "Error: Unknown command line flag"),
+    ],
+)
+def test_the_commands_mistakes_are_one_sentence_and_code_2(
+    tmp_path, arguments, sentence
+):
+    root = pathlib.Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-m", "faketagger_tf.drawn", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2, result.stderr
+    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert result.stdout == ""

@@ -7,9 +7,16 @@ import pytest
 
 from export import preset
 from faketagger_tf import lite, presets
-from faketagger_tf.messages.presence import PRESENCE, Presence, load_presence
+from faketagger_tf.messages.presence import Presence
 from faketagger_tf.models import FaceswapConfig, build_faceswap
-from faketagger_tf.presets import load_faceswap, load_tagger, save_faceswap, save_tagger
+from faketagger_tf.presets import (
+    PRESENCE,
+    load_faceswap,
+    load_presence,
+    load_tagger,
+    save_faceswap,
+    save_tagger,
+)
 
 
 def test_tagger(config, models, images, tmp_path):

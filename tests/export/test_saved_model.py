@@ -12,6 +12,7 @@ import tensorflow as tf
 from export import graph, saved_model
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
+from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 
@@ -173,7 +174,7 @@ def test_all_bad(signatures):
 
 
 def test_tag_bytes_tags_as_the_library_does(signatures, config, models):
-    tagger = Tagger(config, *models, detect=lambda photo: [])
+    tagger = Tagger(config, keras_networks(config, *models), detect=lambda photo: [])
     sizes = [(200, 300), (301, 200), (128, 128), (97, 131)]
     photos = [photo_of(*size, seed=number) for number, size in enumerate(sizes)]
     payloads = [0x00, 0x5A, 0xFF, 0x13]

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -59,15 +61,25 @@ def test_p_values_fall_from_one():
     assert presence.p_value(4, agreeing_bits=4) == pytest.approx(0.1 / 16)
 
 
-def test_file_round_trip_and_errors(tmp_path):
-    presence = Presence(1.5, 0.1, 1.2, 300, 9.0)
-    path = tmp_path / "presence.json"
-    path.write_text(presence.to_json())
-    assert Presence.load(path) == presence
+def test_errors():
     with pytest.raises(ValueError, match="at least 100"):
         Presence.fit(np.zeros(99))
     with pytest.raises(ValueError, match="positive"):
         Presence(rate=0.0)
-    path.write_text('{"threshold": "high"}')
     with pytest.raises(ValueError, match="finite"):
-        Presence.load(path)
+        Presence(threshold="high")
+
+
+def test_messages_need_numpy_alone():
+    program = (
+        "import pkgutil, sys\n"
+        "import faketagger_tf.messages as messages\n"
+        "for module in pkgutil.iter_modules(messages.__path__):\n"
+        "    __import__('faketagger_tf.messages.' + module.name)\n"
+        "ours = {n for n in sys.modules if n.startswith('faketagger_tf.')}\n"
+        "others = {n for n in ours if not n.startswith('faketagger_tf.messages')}\n"
+        "assert not others, others\n"
+        "for name in ('cv2', 'absl', 'tensorflow', 'keras', 'PIL', 'scipy'):\n"
+        "    assert name not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

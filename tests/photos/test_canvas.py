@@ -106,3 +106,17 @@ def test_upright_landmarks_give_the_upright_square():
 def test_bad_landmarks_are_refused(points):
     with pytest.raises(ValueError, match="Landmarks"):
         canvas.similarity_from_landmarks(points, 128)
+
+
+@pytest.mark.parametrize("scale", [0.4, 2.0])
+def test_black_outside_begins_at_the_photos_border(scale):
+    photo = np.full((60, 50, 3), 200, np.uint8)
+    # The photo's top left lies at (20, 30) of the canvas.
+    matrix = np.array([[scale, 0, 20], [0, scale, 30]])
+    black = canvas.warp_canvas(photo, matrix, 64, outside="black")
+    right, bottom = min(64, round(20 + 50 * scale)), min(64, round(30 + 60 * scale))
+    inside = np.zeros([64, 64], bool)
+    inside[30:bottom, 20:right] = True
+    assert (black[inside] == 200).all() and not black[~inside].any()
+    # Without it the border's pixels are repeated.
+    assert (canvas.warp_canvas(photo, matrix, 64) == 200).all()

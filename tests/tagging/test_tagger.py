@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import correlation_tagger
@@ -8,6 +9,7 @@ import skimage.data
 
 from faketagger_tf.photos import decode_photo, encode_image
 from faketagger_tf.photos.faces import Face
+from faketagger_tf.tagging import compare
 from faketagger_tf.tagging.tagger import Canvas, Tagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -73,7 +75,7 @@ def test_pixels_outside_the_canvas_keep_their_value(tagger, astronaut, tagged):
 
 def test_strength_in_the_canvas_is_as_asked_for(tagger, astronaut):
     (canvas,) = tagger.find_canvases(astronaut)
-    tagged = tagger.embed(astronaut, PAYLOAD, psnr=36.0, canvases=[canvas])
+    tagged = tagger.embed(astronaut, PAYLOAD, strength=36.0, canvases=[canvas])
     error = np.square(tagged.astype(float) - astronaut).sum()
     pixels = canvas.side(128) ** 2 * 3
     # Resampling smooths the residual a little, and its border fades.
@@ -106,6 +108,63 @@ def test_search_finds_a_canvas_whose_landmarks_have_moved(tagger, astronaut):
     here = off._read_at(tagged, off.find_canvases(tagged), 1e-6)[0]
     assert not here.found
     assert payloads(off, tagged) == [PAYLOAD]
+
+
+def mirror(photo):
+    return np.ascontiguousarray(photo[:, ::-1])
+
+
+def test_a_mirrored_suspect_is_read(tagger, tagged):
+    (straight,) = tagger.read(tagged)
+    (mirrored,) = tagger.read(jpeg(mirror(tagged), 90))
+    assert mirrored.payload == PAYLOAD
+    assert (straight.mirrored, mirrored.mirrored) == (False, True)
+    # Where it lies in the photo as given: the same canvas, seen from the other side.
+    # Landmarks of the two copies differ by a pixel or so.
+    expected = straight.corners[[1, 0, 3, 2]] * (-1, 1) + (512, 0)
+    np.testing.assert_allclose(mirrored.corners, expected, atol=4)
+    left, _, width, _ = straight.box
+    assert mirrored.box[0] == pytest.approx(512 - left - width, abs=4)
+    # What the decoder was shown there is the canvas that was tagged.
+    shown = tagger.canvas_image(mirror(tagged), mirrored.canvas).astype(int)
+    original = tagger.canvas_image(tagged, straight.canvas)
+    assert (
+        np.abs(shown - original).mean() < np.abs(shown - original[:, ::-1]).mean() / 4
+    )
+
+
+def test_a_mirrored_photo_without_a_face_is_read(tagger):
+    tagged = tagger.embed(skimage.data.coffee(), 7)
+    (reading,) = tagger.read(mirror(tagged))
+    assert (reading.payload, reading.mirrored) == (7, True)
+    assert reading.box == (100.0, 0.0, 400.0, 400.0)
+
+
+def test_a_mirrored_tag_on_the_middle_is_found_beside_a_face(tagger, astronaut):
+    middle = [tagger.centred_canvas(astronaut)]
+    tagged = tagger.embed(astronaut, 5, canvases=middle)
+    (reading,) = tagger.read(mirror(tagged))
+    assert (reading.payload, reading.mirrored) == (5, True)
+
+
+def test_a_mirrored_suspect_is_compared(tagger, tagged):
+    (face,) = compare.verify(tagger, tagged, mirror(tagged))
+    assert face.intact and face.suspect.mirrored
+    assert face.changed_face < 0.01 and face.changed_around < 0.01
+
+
+def test_canvases_that_are_black_outside(astronaut):
+    config = dataclasses.replace(correlation_tagger.CONFIG, outside="black")
+    tagger = correlation_tagger.build(config)
+    close = np.ascontiguousarray(astronaut[40:160, 160:290])
+    (canvas,) = tagger.find_canvases(close)
+    assert canvas.face and canvas.corners(128).min() < -10
+    image = tagger.canvas_image(close, canvas)
+    assert not image[0].any() and image[64].any()
+    repeated = correlation_tagger.build().canvas_image(close, canvas)
+    assert repeated[0].any()
+    np.testing.assert_array_equal(image[40:88, 40:88], repeated[40:88, 40:88])
+    assert payloads(tagger, tagger.embed(close, PAYLOAD)) == [PAYLOAD]
 
 
 def test_without_a_face_the_middle_is_tagged(tagger):
@@ -146,7 +205,7 @@ def test_smallest_photo_and_large_photo(tagger):
 def test_strips_do_not_show(tagger, astronaut, monkeypatch):
     canvases = tagger.find_canvases(astronaut)
     whole = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
-    monkeypatch.setattr("faketagger_tf.tagging.tagger.STRIP", 17)
+    monkeypatch.setattr("faketagger_tf.tagging.paste.STRIP", 17)
     strips = tagger.embed(astronaut, PAYLOAD, canvases=canvases)
     assert np.abs(whole.astype(int) - strips).max() <= 1
     assert (whole != strips).mean() < 0.01
@@ -161,13 +220,13 @@ def test_another_key_reads_nothing(astronaut):
     assert payloads(correlation_tagger.build(), tagged) == []
 
 
-def test_moves_are_about_the_middle_of_the_canvas(tagger):
+def test_moves_are_about_the_middle_of_the_canvas():
     canvas = Canvas(np.array([[1.0, 0, 0], [0, 1, 0]]))
-    moved = tagger._move(canvas, 0.0, 0.0, 2.0, 90.0)
+    moved = canvas.move(128, 0.0, 0.0, 2.0, 90.0)
     corners = moved.corners(128)
     np.testing.assert_allclose(corners.mean(0), [64, 64], atol=1e-9)
     np.testing.assert_allclose(moved.side(128), 256)
-    shifted = tagger._move(canvas, 0.25, 0.0, 1.0, 0.0)
+    shifted = canvas.move(128, 0.25, 0.0, 1.0, 0.0)
     np.testing.assert_allclose(shifted.corners(128).mean(0), [96, 64])
 
 
@@ -191,7 +250,7 @@ def test_refuses_bad_arguments(tagger, astronaut):
     with pytest.raises(ValueError, match="payload"):
         tagger.embed(astronaut, 1 << 32)
     with pytest.raises(ValueError, match="psnr"):
-        tagger.embed(astronaut, 1, psnr=5)
+        tagger.embed(astronaut, 1, strength=5)
     with pytest.raises(ValueError, match="fpr"):
         tagger.read(astronaut, fpr=0)
     with pytest.raises(ValueError, match="no tagger"):

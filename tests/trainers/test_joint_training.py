@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
+from faketagger_tf import visibility
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data import canvas_dataset
 from faketagger_tf.evaluation.canvases import evaluate, keras_decode
@@ -350,3 +351,31 @@ def test_command_line_prints_one_line_and_exits_2(tmp_path):
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert "Error: The folder of photos does not exist" in result.stderr
+
+
+VISIBLE = dataclasses.replace(CONFIG, strength="visibility", level=30.0, attention=True)
+
+
+def test_a_visibility_is_ramped_and_reached(canvases):
+    trainer = make_trainer(
+        canvases,
+        ["identity@1..4", "jpeg(50..90)@0.9..1.2"],
+        tagger=VISIBLE,
+        level_start=10.0,
+        psnr_ramp=2,
+    )
+    assert trainer.scheduled_strength(0) == 10
+    trainer.ramp_start.assign(0)
+    assert [trainer.scheduled_strength(n) for n in (0, 1, 2, 9)] == [10, 20, 30, 30]
+    batch = next(iter(trainer.dataset(0)))
+    residual = trainer.residual(batch["cover"], batch["message"], 30.0, False, 2.0)
+    near = visibility.nearness(np.full([8, 1], 2.0, np.float32))
+    seen = visibility.visibility(residual, visibility.masks(batch["cover"]), near)
+    np.testing.assert_allclose(-20 * np.log10(seen), 30, atol=1e-2)
+    first_steps(trainer, 2)
+    assert trainer.train_loop_end()["message_loss"] < 2
+
+
+def test_a_ramp_that_would_make_the_tag_more_visible_is_refused():
+    with pytest.raises(ValueError, match=r"--level_start must not exceed --level"):
+        dataclasses.replace(OPTIONS, tagger=VISIBLE, level_start=31.0)

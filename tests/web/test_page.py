@@ -18,6 +18,7 @@ from faketagger_tf import lite
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.photos import canvas_square, crop_canvas, read_photo, write_image
+from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 WEB = pathlib.Path(__file__).parents[2] / "web"
@@ -91,7 +92,9 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     encoder, decoder = spread_spectrum.build()
     config = spread_spectrum.CONFIG
-    tagger = Tagger(config, encoder, decoder, detect=lambda photo: [])
+    tagger = Tagger(
+        config, keras_networks(config, encoder, decoder), detect=lambda photo: []
+    )
     tflite.write_model(
         str(folder / "decoder.tflite"), tflite.convert_decoder(config, decoder)
     )

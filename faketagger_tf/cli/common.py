@@ -1,0 +1,200 @@
+"""What the commands share: their flags, their report, their checks of outputs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from faketagger_tf.cli.parser import Parser, probability, whole_number
+
+# Pictures that a folder may hold and that are passed over, with a word about it.
+OTHER_FORMATS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".dng")
+
+
+def add_tagger_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "--tagger",
+        default="portrait128",
+        help="Name of a preset, or a folder with a tagger (%(default)s).",
+    )
+    parser.add_argument(
+        "--key-file",
+        help="File with the secret of keyed tags; see faketagger_tf/messages/keys.py.",
+    )
+
+
+def add_batch_flags(parser: Parser) -> None:
+    add_json_flag(parser)
+    parser.add_argument(
+        "--csv",
+        help="Also write a table. `tag` adds to one that exists; the last row of an "
+        "output counts, and a row with an error means that nothing was written.",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1),
+        default=os.cpu_count() or 1,
+        help="Photos that are handled at once (%(default)s).",
+    )
+
+
+def add_json_flag(parser: Parser) -> None:
+    parser.add_switch("--json", False, "Print JSON, one object a line.")
+
+
+def add_quality_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--quality",
+        type=whole_number(1, 100),
+        default=95,
+        help="Quality of JPEG files, 1 to 100 (%(default)s).",
+    )
+
+
+def add_overwrite_flag(parser: Parser) -> None:
+    parser.add_switch("--overwrite", False, "Replace existing files.")
+
+
+def add_fpr_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--fpr",
+        type=probability,
+        default=1e-6,
+        help="Largest p-value of a tag that counts as found, per face (%(default)s).",
+    )
+
+
+def load_tagger(values):
+    """Loads the tagger that the flags name, with its key."""
+    from faketagger_tf.messages.keys import read_key
+    from faketagger_tf.tagging.tagger import Tagger
+
+    key = None if values.key_file is None else read_key(values.key_file)
+    return Tagger.load(values.tagger, key)
+
+
+def list_photos(folder: str) -> list[str]:
+    """The photos below a folder; says on standard error what was passed over."""
+    from faketagger_tf.files import find_files
+    from faketagger_tf.photos import EXTENSIONS
+
+    found = find_files(folder, EXTENSIONS)
+    others = [path for path in found.others if path.lower().endswith(OTHER_FORMATS)]
+    passed_over = (
+        (others, f"have formats that are not read ({', '.join(OTHER_FORMATS)})"),
+        (found.links, "are links to folders, which are not followed"),
+        (found.unreadable, "are folders that cannot be listed"),
+    )
+    for paths, what in passed_over:
+        if paths:
+            print(f"{len(paths)} entries of {folder!r} {what}.", file=sys.stderr)
+    return found.paths
+
+
+def check_extension(what: str, path: str) -> None:
+    """Raises a ValueError for an output whose format cannot be written."""
+    from faketagger_tf.photos import EXTENSIONS
+
+    if not path.lower().endswith(EXTENSIONS):
+        raise ValueError(
+            f"{what} must end in one of {', '.join(EXTENSIONS)}. Received: {path!r}."
+        )
+
+
+def check_free(path: str, overwrite: bool) -> None:
+    """Raises a ValueError for an output that would be replaced unasked."""
+    if os.path.lexists(path) and not overwrite:
+        raise ValueError(f"The output {path!r} exists; --overwrite would replace it.")
+
+
+class Report:
+    """Writes rows as they come: text or JSON lines on standard output, and a CSV."""
+
+    def __init__(
+        self,
+        values,
+        columns: Sequence[str],
+        text: Callable[[dict], str],
+        append: bool = False,
+    ):
+        self._json, self._text = values.json, text
+        self._lock = threading.Lock()
+        self._file = self._csv = None
+        if values.csv:
+            header = ",".join(columns)
+            try:
+                resumed = append and _begins_with(values.csv, header)
+                self._file = open(  # noqa: SIM115
+                    values.csv, "a" if resumed else "w", newline="", encoding="utf-8"
+                )
+            except OSError as error:
+                raise ValueError(
+                    f"Cannot write the table {values.csv!r}: {error.strerror}."
+                ) from None
+            self._csv = csv.DictWriter(self._file, columns, extrasaction="ignore")
+            if not resumed:
+                self._csv.writeheader()
+
+    def record(self, row: dict) -> None:
+        """Writes a row to the table. Safe to call from many threads."""
+        with self._lock:
+            if self._csv:
+                self._csv.writerow(row)
+                self._file.flush()
+
+    def show(self, row: dict) -> None:
+        """Prints a row: errors as JSON only, since `finish` names them in sentences."""
+        if self._json:
+            print(json.dumps(row), flush=True)
+        elif not row["error"] or row.get("found"):
+            print(self._text(row), flush=True)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+
+def _begins_with(path: str, header: str) -> bool:
+    """Whether a table exists; refuses a file that is not a table of ours."""
+    if not os.path.exists(path) or os.path.getsize(path) == 0:
+        return False
+    with open(path, "rb") as file:
+        line = file.readline(1000).decode("utf-8", "replace").strip()
+    if line != header:
+        raise ValueError(
+            f"The file {path!r} is not a table of this command. Received: a first line "
+            f"{line[:60]!r}. Accepted: a new file, or one that begins with {header!r}."
+        )
+    return True
+
+
+def run_all(
+    function: Callable[[Any], list[dict]], items: Sequence, jobs: int, report: Report
+) -> Iterator[dict]:
+    """Yields the rows of every item in order, each shown as it comes, above a bar."""
+    from faketagger_tf.batch import progress_bar, run_parallel
+
+    with progress_bar(len(items)) as bar:
+        for rows in run_parallel(function, items, jobs):
+            for row in rows:
+                with bar.external_write_mode():
+                    report.show(row)
+                yield row
+            bar.update()
+
+
+def finish(count: int, failed: Sequence[dict], skipped: int, single: bool) -> int:
+    """Names what failed on standard error; returns the exit code."""
+    if skipped:
+        print(f"{skipped} files were there already.", file=sys.stderr)
+    for row in failed:
+        name = "" if single else f"{row['file']}: "
+        print(f"Error: {name}{row['error']}", file=sys.stderr)
+    if failed and not single:
+        print(f"{len(failed)} of {count} files failed.", file=sys.stderr)
+    return 2 if failed else 0

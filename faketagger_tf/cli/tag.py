@@ -1,0 +1,175 @@
+"""`faketagger tag`: tags a photo, or all photos of a folder."""
+
+from __future__ import annotations
+
+import os
+
+from faketagger_tf.cli import common
+from faketagger_tf.cli.parser import Parser, number, whole_number
+
+FORM = "tag IN OUT"
+SUMMARY = "Tag a photo, or all photos of a folder."
+
+
+def define(parser: Parser) -> None:
+    """Defines arguments and flags."""
+    parser.add_argument("source", metavar="IN", help="A photo, or a folder.")
+    parser.add_argument("target", metavar="OUT", help="A file, or a folder.")
+    common.add_tagger_flags(parser)
+    common.add_batch_flags(parser)
+    common.add_quality_flag(parser)
+    common.add_overwrite_flag(parser)
+    parser.add_argument("--payload", help="The payload in hexadecimal.")
+    parser.add_switch(
+        "--random-payload",
+        False,
+        "Draw a payload for each file; the default without --payload.",
+    )
+    parser.add_argument(
+        "--psnr",
+        type=number,
+        help="Strength of the tag in dB; by default the tagger's own.",
+    )
+    parser.add_argument(
+        "--refine",
+        type=whole_number(0),
+        default=0,
+        help="Steps by which each tag is refined for its photo, 40 for instance: it "
+        "survives more at the same strength, and takes about a second a face.",
+    )
+    parser.add_switch(
+        "--check",
+        True,
+        "Read every face's tag back before the file is written. One that does not read "
+        "is refined, then made stronger by up to 5 dB unless --psnr is given; the row "
+        "names the faces where neither helps. If no face reads, the photo's centred "
+        "square is tagged. --no-check is nearly twice as fast.",
+    )
+    parser.add_argument(
+        "--extension",
+        help="Format of the outputs of a folder, such as .png; by default each "
+        "photo's own.",
+    )
+
+
+def run(values) -> int:
+    """Tags; returns the exit code."""
+    if values.payload is not None and values.random_payload:
+        raise ValueError("--payload and --random-payload exclude each other.")
+    if not os.path.lexists(values.source):
+        raise ValueError(f"IN does not exist. Received: {values.source!r}.")
+    plan = _plan(values.source, values.target, values.extension)
+    single = not os.path.isdir(values.source)
+    if single:
+        common.check_free(plan[0][1], values.overwrite)
+    _check_table(values.csv, plan)
+
+    from faketagger_tf.batch import Gate, reason
+    from faketagger_tf.messages import parse_payload
+    from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
+
+    tagger = common.load_tagger(values)
+    tagger.check_strength(values.psnr)
+    payload = values.payload
+    if payload is not None:
+        payload = parse_payload(payload, tagger.config.payload_bits)
+    waiting = [
+        (path, output)
+        for path, output in plan
+        if values.overwrite or not os.path.lexists(output)
+    ]
+    gate = Gate()
+    report = common.Report(values, TAG_COLUMNS, _text, append=True)
+
+    def tag_one(item: tuple[str, str]) -> list[dict]:
+        path, output = item
+        try:
+            with gate(path):
+                row = tag_file(
+                    tagger,
+                    path,
+                    output,
+                    payload,
+                    values.psnr,
+                    refine=values.refine,
+                    check=values.check,
+                    quality=values.quality,
+                    before_writing=report.record,
+                )
+        except Exception as error:
+            row = dict.fromkeys(TAG_COLUMNS) | {"file": path, "output": output}
+            row["error"] = reason(error)
+            report.record(row)
+        return [row]
+
+    rows = common.run_all(tag_one, waiting, values.jobs, report)
+    failed = [row for row in rows if row["error"]]
+    report.close()
+    return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
+
+
+def _text(row: dict) -> str:
+    unread = row["unread_faces"]
+    return (
+        f"{row['output']}  payload {row['payload']}  PSNR {row['psnr']:.2f} dB  "
+        f"SSIM {row['ssim']:.4f}  {row['faces']} face(s)"
+        + (f", {len(unread)} more without a tag that reads" if unread else "")
+    )
+
+
+def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, str]]:
+    """(input, output) of every file of a run."""
+    from faketagger_tf.photos import EXTENSIONS
+
+    if not os.path.isdir(source):
+        if os.path.isdir(target):
+            target = os.path.join(target, os.path.basename(source))
+        if extension:
+            raise ValueError(
+                "--extension is for folders; name OUT's own extension instead. "
+                f"Received: {extension!r} and OUT {target!r}."
+            )
+        common.check_extension("OUT", target)
+        return [(source, target)]
+    if os.path.exists(target) and not os.path.isdir(target):
+        raise ValueError(f"OUT must be a folder if IN is one. Received: {target!r}.")
+    inside, outside = os.path.realpath(target), os.path.realpath(source)
+    if os.path.commonpath([inside, outside]) == outside:
+        raise ValueError(
+            f"OUT must lie outside of the folder IN. Received: {target!r} in "
+            f"{source!r}."
+        )
+    if extension and extension.lower() not in EXTENSIONS:
+        raise ValueError(
+            f"--extension must be one of {', '.join(EXTENSIONS)}. "
+            f"Received: {extension!r}."
+        )
+    plan, taken = [], {}
+    for path in common.list_photos(source):
+        output = os.path.join(target, os.path.relpath(path, source))
+        if extension:
+            output = os.path.splitext(output)[0] + extension
+        if output in taken:
+            raise ValueError(
+                f"Two photos would be written to {output!r}: {taken[output]!r} and "
+                f"{path!r}."
+            )
+        taken[output] = path
+        plan.append((path, output))
+    if not plan:
+        raise ValueError(
+            f"The folder must hold at least one photo ({', '.join(EXTENSIONS)}). "
+            f"Received: {source!r}."
+        )
+    return plan
+
+
+def _check_table(table: str | None, plan: list[tuple[str, str]]) -> None:
+    if not table:
+        return
+    place = os.path.realpath(table)
+    for path in (path for pair in plan for path in pair):
+        if os.path.realpath(path) == place:
+            raise ValueError(
+                f"--csv must be another file than the photos. Received: {table!r}."
+            )

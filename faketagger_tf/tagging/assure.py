@@ -1,0 +1,162 @@
+"""Tags a photo until every tag reads back.
+
+FakeTagger (arXiv:2009.09869) trains the encoder so that its tags can be read; on one
+photo in some hundreds they cannot. Here each face's tag is read back before the photo
+is published, and the tag of a face that does not read is refined, then made stronger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from faketagger_tf.tagging.tagger import Canvas, Tagger
+
+REFINE = 40  # `refine.STEPS`, which cannot be imported where there is no TensorFlow.
+STRONGER = (2.5, 5.0)  # dB added where a tag does not read back.
+_STRONGEST = 10.0  # dB: as far as `Tagger.check_strength` goes.
+_STRIP = 256  # Rows of a photo that are handled at once: bounds the memory.
+
+
+@dataclasses.dataclass(frozen=True)
+class AssuredTag:
+    """A tagged photo, and which of its tags read back.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], the tagged photo.
+        canvases: where the tags are that read back, largest face first; never empty.
+        unread: canvases of the faces that could not be made to read.
+    """
+
+    pixels: np.ndarray
+    canvases: list[Canvas]
+    unread: list[Canvas]
+
+
+def tag_until_it_reads(
+    tagger: Tagger,
+    photo: np.ndarray,
+    payload: int,
+    psnr: float | None = None,
+    canvases: list[Canvas] | None = None,
+    refine: int = 0,
+) -> AssuredTag:
+    """Tags every face of a photo such that each tag reads back, where that can be done.
+
+    The tag of a face that does not read is refined, then made stronger by up to 5 dB
+    unless the strength is given; the other faces keep theirs. Where no face can be made
+    to read, the photo's centred square is tagged instead: it helps where a face is
+    found before tagging but not after it.
+
+    Args:
+        tagger: tags and reads. Its refinement is left out where it has none.
+        photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
+        payload: the payload.
+        psnr: strength in dB, which is then kept; None starts from the tagger's own.
+        canvases: from `Tagger.find_canvases`, where they are known already.
+        refine: steps by which every tag is refined from the start.
+
+    Raises:
+        ValueError: an argument is not accepted, or no tag reads back, not even on the
+            centred square.
+
+    Example:
+        >>> result = tag_until_it_reads(tagger, photo, 0x1F2E3D4C)
+        >>> [hex(reading.payload) for reading in tagger.read(result.pixels)]
+        ['0x1f2e3d4c']
+        >>> result.unread
+        []
+    """
+    own = tagger.check_strength(psnr)
+    if canvases is None:
+        canvases = tagger.find_canvases(photo)
+    patient = max(refine, REFINE)
+    tries = [(psnr, patient)] if refine < patient else []
+    if psnr is None and tagger.config.strength == "scheduled":
+        tries += [(max(own - step, _STRONGEST), patient) for step in STRONGER]
+    best = _try(tagger, photo, payload, canvases, (psnr, refine), tries)
+    if not best.canvases and canvases[0].face is not None:
+        square = [tagger.centred_canvas(photo)]
+        best = _try(tagger, photo, payload, square, (psnr, refine), tries)
+        best = dataclasses.replace(best, unread=canvases)
+    if not best.canvases:
+        last = tries[-1][0] if tries else psnr
+        raise ValueError(
+            "The photo cannot be tagged such that the tag reads back. Received: "
+            f"{photo.shape[1]}x{photo.shape[0]} pixels, a strength of "
+            f"{last or own} dB. Accepted: a lower --psnr makes the tag stronger."
+        )
+    return best
+
+
+def _try(tagger, photo, payload, canvases, first, later) -> AssuredTag:
+    """The state in which most tags read; of several the first, hence the weakest."""
+    psnr, refine = first
+    tagged = tagger.embed(photo, payload, psnr, canvases, refine)
+    best = now = _read_back(tagger, tagged, payload, canvases)
+    for strength, steps in later:
+        if not now.unread:
+            break
+        try:
+            part = tagger.embed(photo, payload, strength, now.unread, steps)
+        except ValueError:
+            # The steps alone are new: this tagger has no refinement.
+            if strength == psnr:
+                continue
+            part = tagger.embed(photo, payload, strength, now.unread, refine)
+        tagged = now.pixels.copy()
+        for canvas in now.unread:
+            _copy_own(tagged, part, canvas, canvases, tagger.config.image_size)
+        now = _read_back(tagger, tagged, payload, canvases)
+        if len(now.canvases) > len(best.canvases):
+            best = now
+    return best
+
+
+def _read_back(tagger, tagged, payload, canvases) -> AssuredTag:
+    """Sorts canvases by whether the payload is read where they are."""
+    size = tagger.config.image_size
+    middles = np.stack([canvas.corners(size).mean(0) for canvas in canvases])
+    reads = set()
+    for reading in tagger.read(tagged):
+        if reading.payload == payload:
+            # Tagging moves the landmarks, and the search moves the canvas, a little.
+            away = np.hypot(*(middles - reading.corners.mean(0)).T)
+            nearest = int(away.argmin())
+            if away[nearest] < canvases[nearest].side(size) / 2:
+                reads.add(nearest)
+    return AssuredTag(
+        tagged,
+        [canvas for i, canvas in enumerate(canvases) if i in reads],
+        [canvas for i, canvas in enumerate(canvases) if i not in reads],
+    )
+
+
+def _copy_own(tagged, part, canvas, canvases, size) -> None:
+    """Copies from `part` what belongs to a canvas, which replaces its earlier tag.
+
+    Where canvases overlap, each pixel belongs to the one in which it lies furthest
+    inside, as in `Tagger.embed`.
+    """
+    corners = canvas.corners(size)
+    height, width = tagged.shape[:2]
+    left, top = np.floor(np.clip(corners.min(0), 0, (width, height))).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(0), 0, (width, height))).astype(int)
+    x = np.arange(left, right) + 0.5
+
+    def depth(matrix, y):
+        # 0 in the middle, 0.5 on the border.
+        across, down = (
+            np.abs((row[0] * x + row[1] * y + row[2]) / size - 0.5) for row in matrix
+        )
+        return np.maximum(across, down)
+
+    for start in range(top, bottom, _STRIP):
+        rows = slice(start, min(start + _STRIP, bottom))
+        y = (np.arange(rows.start, rows.stop) + 0.5)[:, None]
+        nearest = np.min([depth(other.matrix, y) for other in canvases], axis=0)
+        own = depth(canvas.matrix, y) <= nearest
+        tagged[rows, left:right][own] = part[rows, left:right][own]

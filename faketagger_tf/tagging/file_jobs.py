@@ -1,0 +1,201 @@
+"""One photo file from disk to disk, and the rows that tell about it.
+
+The command line, a server and a pipeline call this for each of their photos. A row is a
+dictionary of plain values, the same in tables and in JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from faketagger_tf.batch import reason
+from faketagger_tf.messages import format_payload, parse_payload
+from faketagger_tf.metrics import measure
+from faketagger_tf.photos import write_image
+from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
+from faketagger_tf.tagging.annotate import annotate
+from faketagger_tf.tagging.assure import tag_until_it_reads
+
+if TYPE_CHECKING:
+    from faketagger_tf.tagging.compare import Comparison
+    from faketagger_tf.tagging.tagger import Reading, Tagger
+
+TAG_COLUMNS = (
+    "file",
+    "output",
+    "payload",
+    "psnr",
+    "ssim",
+    "faces",
+    "unread_faces",
+    "width",
+    "height",
+    "error",
+)
+TRACE_COLUMNS = (
+    "file",
+    "found",
+    "payload",
+    "p_value",
+    "bit_error_estimate",
+    "corrected_bits",
+    "box",
+    "error",
+)
+
+
+def tag_file(
+    tagger: Tagger,
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    payload: int | str | bytes | None = None,
+    psnr: float | None = None,
+    *,
+    refine: int = 0,
+    check: bool = True,
+    quality: int = 95,
+    before_writing: Callable[[dict], object] = lambda row: None,
+) -> dict:
+    """Tags a photo file.
+
+    Args:
+        tagger: tags, and reads back.
+        path: the photo.
+        output: where to write it; its extension says how.
+        payload: as `messages.parse_payload` accepts it; None draws one.
+        psnr: strength in dB; None takes the tagger's own.
+        refine: steps by which each tag is refined.
+        check: read every tag back, as `assure.tag_until_it_reads` does.
+        quality: of JPEG files, 1 to 100.
+        before_writing: is given the row before the file is written, so that no tagged
+            file exists whose payload nobody knows.
+
+    Returns:
+        A row with `TAG_COLUMNS`. "faces" counts the faces that carry a tag; 0 says that
+        the tag is on the centred square. "unread_faces" holds the boxes of the faces
+        whose tag does not read back; None if that was not checked.
+
+    Raises:
+        ValueError: the photo cannot be read, tagged or written.
+
+    Example:
+        >>> row = tag_file(tagger, "photo.jpg", "tagged.jpg", payload=0x1F2E3D4C)
+        >>> row["payload"], row["faces"]
+        ('0x1F2E3D4C', 1)
+    """
+    bits = tagger.config.payload_bits
+    photo = read_photo_file(path)
+    value = tagger.random_payload() if payload is None else parse_payload(payload, bits)
+    unread = None
+    if check:
+        result = tag_until_it_reads(tagger, photo.pixels, value, psnr, refine=refine)
+        tagged, canvases = result.pixels, result.canvases
+        unread = [_box(canvas.face.box) for canvas in result.unread if canvas.face]
+    else:
+        canvases = tagger.find_canvases(photo.pixels)
+        tagged = tagger.embed(photo.pixels, value, psnr, canvases, refine)
+    ratio, similarity = measure(photo.pixels, tagged)
+    if ratio == math.inf:
+        raise ValueError(
+            f"So weak a tag leaves no trace in 8 bits. Received: a --psnr of {psnr}."
+        )
+    row = {
+        "file": os.fspath(path),
+        "output": os.fspath(output),
+        "payload": format_payload(value, bits),
+        "psnr": round(ratio, 3),
+        "ssim": round(similarity, 6),
+        "faces": sum(canvas.face is not None for canvas in canvases),
+        "unread_faces": unread,
+        "width": tagged.shape[1],
+        "height": tagged.shape[0],
+        "error": "",
+    }
+    before_writing(row)
+    write_photo_file(output, dataclasses.replace(photo, pixels=tagged), quality)
+    return row
+
+
+def trace_file(
+    tagger: Tagger,
+    path: str | os.PathLike,
+    fpr: float,
+    *,
+    every_face: bool = False,
+    picture: str | os.PathLike | None = None,
+    canvas: str | os.PathLike | None = None,
+) -> list[dict]:
+    """Reads the tags of a photo file.
+
+    Args:
+        tagger: reads.
+        path: the photo.
+        fpr: largest p-value of a tag that counts as found, per face.
+        every_face: return faces without a tag too.
+        picture: where to write the photo with its readings drawn on it.
+        canvas: where to write the canvas of the best reading, as `lite` reads it.
+
+    Returns:
+        Rows with `TRACE_COLUMNS`, at least one: a photo without a tag has the row of
+        its most suspicious face. The last row's "error" names a picture that could not
+        be written.
+
+    Raises:
+        ValueError: the photo cannot be read, or `fpr` is not between 0 and 1.
+
+    Example:
+        >>> (row,) = trace_file(tagger, "photo.jpg", fpr=1e-6)
+        >>> row["found"], row["payload"]
+        (False, None)
+    """
+    bits = tagger.config.payload_bits
+    photo = read_photo_file(path).pixels
+    readings = tagger.examine(photo, fpr)
+    best = min(readings, key=lambda reading: reading.p_value)
+    shown = [reading for reading in readings if reading.found or every_face] or [best]
+    rows = [
+        {"file": os.fspath(path), **reading_row(reading, bits), "error": ""}
+        for reading in shown
+    ]
+    try:
+        if picture:
+            write_image(picture, annotate(photo, readings, bits))
+        if canvas:
+            write_image(canvas, tagger.canvas_image(photo, best.canvas))
+    except Exception as error:
+        rows[-1]["error"] = reason(error)
+    return rows
+
+
+def reading_row(reading: Reading, payload_bits: int) -> dict:
+    """Returns a reading as plain values; the payload only if it was found."""
+    return {
+        "found": reading.found,
+        "payload": (
+            format_payload(reading.payload, payload_bits) if reading.found else None
+        ),
+        "p_value": reading.p_value,
+        "bit_error_estimate": reading.bit_error_estimate,
+        "corrected_bits": reading.corrected_bits,
+        "box": _box(reading.box),
+    }
+
+
+def comparison_row(face: Comparison, payload_bits: int) -> dict:
+    """Returns what `compare.verify` says about a face as plain values."""
+    return {
+        "payload": format_payload(face.original.payload, payload_bits),
+        "intact": face.intact,
+        "p_value": face.suspect.p_value if face.suspect else None,
+        "changed_face": face.changed_face,
+        "changed_around": face.changed_around,
+        "box": _box(face.original.box),
+    }
+
+
+def _box(box) -> list[float]:
+    return [round(float(value), 1) for value in box]

@@ -1,0 +1,50 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.photos import read_photo
+from faketagger_tf.presets import save_faceswap
+
+
+@pytest.fixture
+def swap_model(tmp_path):
+    # Untrained, but always the same: some random faces are no longer found as faces.
+    keras.utils.set_random_seed(1)
+    config = FaceswapConfig(width=4, latent=16)
+    save_faceswap(tmp_path / "swap", config, build_faceswap(config))
+    return tmp_path / "swap"
+
+
+def test_deepfake_and_verify(faketagger, tmp_path, photo, swap_model, capsys):
+    tagged, fake, heat = (tmp_path / n for n in ("t.png", "fake.png", "heat.png"))
+    faketagger("tag", photo, tagged, "--payload=1F2E3D4C", "--psnr=28")
+    assert faketagger("deepfake", tagged, fake, f"--model={swap_model}") == 0
+    before, after = read_photo(tagged).astype(int), read_photo(fake).astype(int)
+    change = np.abs(after - before).mean(2)
+    # The face's middle changed, the hair and the photo's border did not.
+    assert change[100:150, 100:160].mean() > 5
+    assert change[:30].max() == 0 and change[:, :30].max() == 0
+    assert (
+        faketagger(
+            "deepfake",
+            tagged,
+            tmp_path / "x.png",
+            f"--model={swap_model}",
+            "--identity=C",
+        )
+        == 2
+    )
+    capsys.readouterr()
+    assert faketagger("verify", tagged, tagged, "--json") == 0
+    same = json.loads(capsys.readouterr().out)
+    assert same["intact"] and same["faces"][0]["changed_face"] == 0
+    faketagger("verify", tagged, fake, "--json", f"--output={heat}")
+    faked = json.loads(capsys.readouterr().out)["faces"][0]
+    assert faked["changed_face"] > 0.3 > 0.1 > faked["changed_around"]
+    assert read_photo(heat).shape == (256, 768, 3)
+    assert faketagger("verify", photo, fake) == 2
+    assert "must carry a tag" in capsys.readouterr().err
+    assert faketagger("verify", tagged, photo) == 1

@@ -1,0 +1,164 @@
+"""The places at which a face is read: how many, each once, and in which order."""
+
+import collections
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from faketagger_tf.manipulations import parse_chain
+from faketagger_tf.photos import warp_canvas
+from faketagger_tf.tagging import search
+from faketagger_tf.tagging.search import PLACES, Canvas, tight_view
+
+SIZE = 128
+PHOTO = np.zeros((400, 500, 3), np.uint8)
+# Turned, off the middle, 1.6 photo pixels per canvas pixel.
+CANVAS = Canvas(np.array([[0.6, 0.1, -40.0], [-0.1, 0.6, 10.0]]))
+
+
+@dataclasses.dataclass
+class Read:
+    canvas: Canvas
+    surprise: float
+    found: bool
+    tight: bool
+
+
+class Reader:
+    """Remembers where it was asked to read; finds what `surprise` says."""
+
+    def __init__(self, surprise=lambda canvas, tight: 0.0, finds=None):
+        self.places, self._surprise = [], surprise
+        self._finds = finds or (lambda canvas, tight: False)
+
+    def __call__(self, photo, canvases, factor, tight):
+        reads = [
+            Read(c, self._surprise(c, tight), self._finds(c, tight), tight)
+            for c in canvases
+        ]
+        self.places += reads
+        return reads
+
+
+def keys(places):
+    """What tells places apart, to a hundredth of a pixel."""
+    return [
+        (
+            place.tight,
+            place.canvas.mirrored,
+            *np.rint(place.canvas.corners(SIZE)[[0, 2]].ravel() * 100),
+        )
+        for place in places
+    ]
+
+
+def test_the_number_of_places():
+    # Each way: the canvas, its tight view, 3 x 3 shifts at 3 scales but for the canvas
+    # itself, and around the best two 8 shifts, 2 scales and 2 turns.
+    assert PLACES == 2 * (1 + 1 + 26 + 2 * 12) == 104
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_place_is_looked_at_once(seed):
+    rng = np.random.default_rng(seed)
+    reader = Reader(lambda canvas, tight: rng.random())
+    search.search(PHOTO, CANVAS, SIZE, reader)
+    counts = collections.Counter(keys(reader.places))
+    assert set(counts.values()) == {1}
+    assert 0.9 * PLACES < len(reader.places) <= PLACES
+    assert sum(place.canvas.mirrored for place in reader.places) > PLACES / 2 - 8
+    assert sum(place.tight for place in reader.places) == 2
+
+
+def test_all_places_where_the_best_two_are_no_neighbours():
+    corners = (
+        CANVAS.move(SIZE, 0.03, 0.03, 1.0, 0.0),
+        CANVAS.move(SIZE, -0.03, -0.03, 1.0, 0),
+    )
+    middles = [c.corners(SIZE).mean(0) for c in corners]
+
+    def surprise(canvas, tight):
+        here = canvas.corners(SIZE).mean(0)
+        near = min(np.hypot(*(here - middle)) for middle in middles)
+        return -near - abs(canvas.side(SIZE) - CANVAS.side(SIZE)) / 100
+
+    reader = Reader(surprise)
+    search.search(PHOTO, CANVAS, SIZE, reader)
+    assert len(reader.places) == len(set(keys(reader.places))) == PLACES
+
+
+def test_neighbours_share_half_steps():
+    def surprise(canvas, tight):
+        left = canvas.corners(SIZE).mean(0) - CANVAS.corners(SIZE).mean(0)
+        return -abs(np.hypot(*left) - 0.015 * CANVAS.side(SIZE)) - abs(
+            canvas.side(SIZE) - CANVAS.side(SIZE)
+        )
+
+    reader = Reader(surprise)
+    search.search(PHOTO, CANVAS, SIZE, reader)
+    assert len(reader.places) < PLACES
+    assert set(collections.Counter(keys(reader.places)).values()) == {1}
+
+
+def test_an_untouched_photo_is_read_once_and_a_mirrored_one_soon():
+    reader = Reader(finds=lambda canvas, tight: True)
+    assert search.search(PHOTO, CANVAS, SIZE, reader).canvas is CANVAS
+    assert len(reader.places) == 1
+    reader = Reader(finds=lambda canvas, tight: canvas.mirrored)
+    found = search.search(PHOTO, CANVAS, SIZE, reader)
+    assert found.canvas.mirrored and len(reader.places) == 3
+    reader = Reader(finds=lambda canvas, tight: tight)
+    assert search.search(PHOTO, CANVAS, SIZE, reader).tight
+    assert len(reader.places) == 2
+
+
+def test_the_most_surprising_reading_is_kept():
+    target = CANVAS.mirror(SIZE).move(SIZE, 0.03, 0.0, 1.04, 0.0)
+
+    def surprise(canvas, tight):
+        return -float(np.abs(canvas.matrix - target.matrix).sum())
+
+    best = search.search(PHOTO, CANVAS, SIZE, Reader(surprise))
+    np.testing.assert_allclose(best.canvas.matrix, target.matrix)
+    assert best.canvas.mirrored and not best.found
+
+
+def test_a_large_photo_is_shrunk_for_the_grid_but_canvases_lie_in_it():
+    canvas = Canvas(np.array([[0.05, 0, 0], [0, 0.05, 0]]))  # 20 pixels per pixel.
+    factors = []
+
+    def read(photo, canvases, factor, tight):
+        factors.append((photo.shape[0], factor))
+        for c in canvases:
+            assert 0.9 < c.side(SIZE) / canvas.side(SIZE) < 1.1
+        return [Read(c, 0.0, False, tight) for c in canvases]
+
+    search.search(np.zeros((3000, 3000, 3), np.uint8), canvas, SIZE, read)
+    assert set(factors) == {(3000, 1), (600, 5)}
+
+
+def test_mirrored_canvases():
+    mirrored = CANVAS.mirror(SIZE)
+    assert mirrored.mirrored and not CANVAS.mirrored
+    assert mirrored.side(SIZE) == pytest.approx(CANVAS.side(SIZE))
+    # The same place of the photo, named from its top left on, clockwise.
+    np.testing.assert_allclose(mirrored.corners(SIZE), CANVAS.corners(SIZE))
+    back = mirrored.mirror(SIZE)
+    np.testing.assert_allclose(back.matrix, CANVAS.matrix)
+    photo = np.random.default_rng(0).integers(0, 256, (400, 500, 3), np.uint8)
+    photo = cv2.GaussianBlur(photo, (0, 0), 3)
+    ours = warp_canvas(photo, mirrored.matrix, SIZE)
+    theirs = warp_canvas(photo, CANVAS.matrix, SIZE)[:, ::-1]
+    # OpenCV rounds positions to 1/32 pixel.
+    assert np.abs(ours.astype(int) - theirs).max() <= 3
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 144])
+def test_the_tight_view_is_what_training_paints(size):
+    canvases = np.random.default_rng(0).random((2, size, size, 3), np.float32)
+    expected = np.asarray(parse_chain("facecrop(0.625)").apply(canvases, None, None))
+    np.testing.assert_array_equal(tight_view(canvases), expected)
+    black = tight_view(canvases, "black")
+    assert black[:, 0].max() == 0 and (black[:, size // 2, size // 2] > 0).all()
