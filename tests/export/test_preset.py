@@ -27,7 +27,8 @@ def test_tagger(config, models, images, tmp_path):
     expected = np.asarray(models[1](images, training=False))
     np.testing.assert_array_equal(np.asarray(decoder(images, training=False)), expected)
     read = lite.load_decoder(str(folder / "decoder.tflite"))(images)
-    np.testing.assert_allclose(read, expected, atol=1e-4)
+    # Logits of about 1; float32 sums in another order, on any processor.
+    np.testing.assert_allclose(read, expected, atol=1e-3)
     about = json.loads((folder / "decoder.tflite.json").read_text())
     assert about["message_bits"] == config.message_bits
 
