@@ -183,6 +183,7 @@ def evaluate(options: EvaluateOptions) -> str:
         options.split,
         image_size=config.image_size,
         canvas_scale=config.canvas_scale,
+        outside=config.outside,
     )
     kept = slice(options.limit or None)
     covers, identities = covers[kept], identities[kept]

@@ -445,7 +445,11 @@ def train(options: JointOptions) -> int:
     for spec in options.manipulation:
         joint.parse_share(spec)
     folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile(options))
-    geometry = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
+    geometry = {
+        "image_size": config.image_size,
+        "canvas_scale": config.canvas_scale,
+        "outside": config.outside,
+    }
     dataset = load_dataset(
         run.data,
         split="train",
