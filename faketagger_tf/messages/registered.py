@@ -47,6 +47,7 @@ FLOOR = 2.3  # Surprises below this, a p-value of 0.1, count as none.
 BLOCK = 16  # Bits by which words are sorted.
 _CHUNK = 1 << 16  # Words that are looked at at once: bounds the memory.
 _VALUES = 1 << BLOCK
+_FEW = 1 << 13  # Words up to which looking at each is cheaper than the tables.
 # Float32 sums of at most a few thousand logits are good to this share of sum |l|.
 _ROUNDING = 1e-5
 
@@ -249,7 +250,10 @@ class WordIndex:
         return float(np.where(bits, row, -row).sum() / faces.norm[index])
 
     def _candidates(self, faces: _Places, index: int, target: float):
-        """Yields rows, at most `_CHUNK` or so at once, that hold all words at `target`."""
+        """Yields rows, some `_CHUNK` at once, among which are all words at `target`."""
+        if len(self) <= _FEW:
+            yield np.arange(len(self))
+            return
         share = target * faces.lengths[index] / faces.lengths[index].sum()
         runs = []
         for block in range(self._blocks):

@@ -103,7 +103,7 @@ def run_p_values(tagger: Tagger, photos) -> str:
             np.savez(FLAGS.logits, logits=np.concatenate(faces), ends=ends)
     surprises = {
         issued: measure_surprises(tagger.code, faces, issued, registries, FLAGS.seed)
-        for issued, registries in ((10**4, 40), (10**6, 4))
+        for issued, registries in ((10**4, 20), (10**6, 3))
     }
     if FLAGS.fit:
         presence = Presence.fit(surprises[10**4])
