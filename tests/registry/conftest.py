@@ -56,13 +56,13 @@ def _serve(programs: str, folder: str, options: dict):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [f"{programs}/postgres", "-D", data, "-p", str(port), "-k", folder]
-    server = subprocess.Popen([*command, "-h", "127.0.0.1"], **options)
+    server = subprocess.Popen([*command, "-h", "127.0.0.1", "-F"], **options)
     url = f"postgresql://tests@127.0.0.1:{port}"
     try:
         _wait(server, url)
         yield url
     finally:
-        server.send_signal(signal.SIGINT)  # A fast shutdown.
+        server.send_signal(signal.SIGQUIT)  # At once: nothing is to be kept.
         server.wait(timeout=60)
 
 
