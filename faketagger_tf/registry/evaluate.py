@@ -1,13 +1,12 @@
 """Measures what the registry's figures are: registered p-values and fingerprints.
 
-    python -m faketagger_tf.registry.evaluate --data=photos --split=test \
-        [--mode=p_values] [--calibration=registered.json]
-    python -m faketagger_tf.registry.evaluate --data=photos --split=test \
-        --mode=fingerprints --swap_model=unseen_skips
+    python -m faketagger_tf.registry.evaluate --data=photos --fit=registered.json
+    python -m faketagger_tf.registry.evaluate --data=photos --mode=fingerprints
 
 `p_values` reads untagged photos at every place that the tagger searches, and compares
-each face with registries of random payloads: false positives, and the quantiles that
-should be at least their share. With `--fit` the tail is fitted and written instead.
+each face with registries of random payloads: false positives, that is, the share of
+faces with a p-value of at most each level. With `--fit=FILE` the tail is fitted and
+written instead; `--calibration=FILE` then checks it, on other photos.
 
 `fingerprints` tags the photos, changes them, and counts the verdicts of `compare`
 against the record of the photo; "transplant" compares with another person's record.
@@ -15,6 +14,7 @@ against the record of the photo; "transplant" compares with another person's rec
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import zlib
@@ -77,6 +77,12 @@ def measure_surprises(
     return np.array(rows)
 
 
+def fit_presence(surprises: np.ndarray) -> Presence:
+    """Fits the tail of surprises [registries, faces]; a face counts once."""
+    presence = Presence.fit(surprises.ravel())
+    return dataclasses.replace(presence, faces=surprises.shape[1])
+
+
 def report_p_values(surprises: np.ndarray, presence: Presence) -> list[str]:
     """Markdown rows: share of faces with a p-value of at most each level."""
     x = np.sort(surprises.ravel())
@@ -101,12 +107,13 @@ def run_p_values(tagger: Tagger, photos) -> str:
         if FLAGS.logits:
             ends = np.cumsum([len(face) for face in faces])
             np.savez(FLAGS.logits, logits=np.concatenate(faces), ends=ends)
+    sizes = {10**4: 10} if FLAGS.fit else {10**4: 10, 10**6: 2}
     surprises = {
         issued: measure_surprises(tagger.code, faces, issued, registries, FLAGS.seed)
-        for issued, registries in ((10**4, 20), (10**6, 3))
+        for issued, registries in sizes.items()
     }
     if FLAGS.fit:
-        presence = Presence.fit(surprises[10**4])
+        presence = fit_presence(surprises[10**4])
         write_atomic(FLAGS.fit, presence.to_json())
         return f"{FLAGS.fit}: {presence}\n"
     presence = Presence.load(FLAGS.calibration) if FLAGS.calibration else Presence()

@@ -38,7 +38,7 @@ from faketagger_tf.registry.records import FaceRecord
 # The fingerprint has a canvas of its own, whatever the preset's is.
 SIZE, SCALE = 128, 1.9
 BITS = 256
-FACE = 0.15  # Share of differing bits above which a face counts as changed.
+FACE = 0.16  # Share of differing bits above which a face counts as changed.
 SURROUNDINGS = 0.25  # And what surrounds it.
 ANOTHER = 0.64  # Sum of the two above which it is another photo.
 # Shifts in canvas pixels and scales at which a suspect is compared.

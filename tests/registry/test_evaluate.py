@@ -4,7 +4,11 @@ import pytest
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.messages.registered import FLOOR
-from faketagger_tf.registry.evaluate import measure_surprises, report_p_values
+from faketagger_tf.registry.evaluate import (
+    fit_presence,
+    measure_surprises,
+    report_p_values,
+)
 
 
 def shares(lines: list[str]) -> dict[float, tuple[float, ...]]:
@@ -29,7 +33,8 @@ def test_ideal_faces_have_uniform_p_values_or_larger(surprises):
 
 
 def test_a_fit_claims_no_more_than_the_ideal_model(surprises):
-    presence = Presence.fit(surprises.ravel())
+    presence = fit_presence(surprises)
+    assert presence.faces == 150
     assert abs(presence.threshold - FLOOR) < 0.5 and 1 <= presence.scale < 1.5
     found = shares(report_p_values(surprises, presence))
     assert found[0.2][1] <= 0.11  # Nothing is claimed below the tail.
