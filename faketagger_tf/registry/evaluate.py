@@ -107,7 +107,7 @@ def run_p_values(tagger: Tagger, photos) -> str:
         if FLAGS.logits:
             ends = np.cumsum([len(face) for face in faces])
             np.savez(FLAGS.logits, logits=np.concatenate(faces), ends=ends)
-    sizes = {10**4: 10} if FLAGS.fit else {10**4: 10, 10**6: 2}
+    sizes = {10**4: 6} if FLAGS.fit else {10**4: 6, 10**6: 5}
     surprises = {
         issued: measure_surprises(tagger.code, faces, issued, registries, FLAGS.seed)
         for issued, registries in sizes.items()
