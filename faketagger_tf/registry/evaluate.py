@@ -25,7 +25,6 @@ from absl import flags
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.deepfake import swap_faces
-from faketagger_tf.evaluation.whole_photos import crop_around, jpeg, resize
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.messages.registered import WordIndex, pack_words
 from faketagger_tf.photos import read_photo
@@ -131,6 +130,8 @@ def run_p_values(tagger: Tagger, photos) -> str:
 
 def run_fingerprints(tagger: Tagger, photos) -> str:
     """Counts verdicts; see the module's docstring."""
+    from faketagger_tf.evaluation.whole_photos import crop_around, jpeg, resize
+
     swaps = {name: load_faceswap(name) for name in FLAGS.swap_model}
     counts: dict[str, dict[str, int]] = {}
     shares: dict[str, list[tuple[float, float]]] = {}
