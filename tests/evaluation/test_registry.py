@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from faketagger_tf.messages import MessageCode
-from faketagger_tf.messages.presence import Presence
-from faketagger_tf.messages.registered import FLOOR
-from faketagger_tf.registry.evaluate import (
+from faketagger_tf.evaluation.registry import (
     fit_presence,
     measure_surprises,
     report_p_values,
 )
+from faketagger_tf.messages import MessageCode
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.messages.registered import FLOOR
 
 
 def shares(lines: list[str]) -> dict[float, tuple[float, ...]]:

@@ -1,7 +1,7 @@
 """Measures what the registry's figures are: registered p-values and fingerprints.
 
-    python -m faketagger_tf.registry.evaluate --data=photos --fit=registered.json
-    python -m faketagger_tf.registry.evaluate --data=photos --mode=fingerprints
+    python -m faketagger_tf.evaluation.registry --data=photos --fit=registered.json
+    python -m faketagger_tf.evaluation.registry --data=photos --mode=fingerprints
 
 `p_values` reads untagged photos at every place that the tagger searches, and compares
 each face with registries of random payloads: false positives, that is, the share of
