@@ -24,7 +24,7 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/demo_evaluate.cfg \
 	  --data=$(DATA) --swap_model=$(RUN)/faceswap --tagger=$(RUN)/joint \
 	  --tflite=$(RUN)/decoder.tflite --output=$(RUN)
-	$(BIN)/python -m faketagger_tf.lite --fpr=1e-3 $(RUN)/decoder.tflite \
+	$(BIN)/python -m faketagger_tf.lite --canvas --fpr=1e-3 $(RUN)/decoder.tflite \
 	  $(RUN)/tagged.png $(RUN)/swapped.jpg
 
 test: $(BIN)/.ready  ## the whole test suite, offline
