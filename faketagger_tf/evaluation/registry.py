@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 import zlib
 
 import numpy as np
-from absl import flags
+from tqdm import tqdm
 
-from faketagger_tf.command import require_flag, run_main
+from faketagger_tf.config import read_json_dataclass, write_json_dataclass
 from faketagger_tf.data import find_photos
 from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.files import write_atomic
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.messages.registered import WordIndex, pack_words
+from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import load_faceswap, write_atomic
+from faketagger_tf.presets import load_faceswap
 from faketagger_tf.registry.fingerprint import (
     compare,
     fingerprint,
@@ -37,30 +38,7 @@ from faketagger_tf.registry.fingerprint import (
 from faketagger_tf.registry.records import FaceRecord
 from faketagger_tf.tagging.tagger import Tagger
 
-FLAGS = flags.FLAGS
-NEVER = 1e-300  # A false-positive rate at which no search ends early.
 QUANTILES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
-
-
-def face_logits(tagger: Tagger, photo: np.ndarray) -> list[np.ndarray]:
-    """Logits of every place searched around each face: float [places, L] a face."""
-    found = []
-    decode, seen = tagger._decode, []
-
-    def listen(pixels):
-        logits = decode(pixels)
-        seen.append(logits.numpy())
-        return logits
-
-    tagger._decode = listen
-    try:
-        for canvas in tagger.find_canvases(photo):
-            seen.clear()
-            tagger._read_face(photo, canvas, NEVER)
-            found.append(np.concatenate(seen))
-    finally:
-        tagger._decode = decode
-    return found
 
 
 def measure_surprises(
@@ -93,29 +71,30 @@ def report_p_values(surprises: np.ndarray, presence: Presence) -> list[str]:
     ]
 
 
-def run_p_values(tagger: Tagger, photos) -> str:
+def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
     """Reads untagged photos; see the module's docstring."""
-    if FLAGS.logits and os.path.exists(FLAGS.logits):
-        with np.load(FLAGS.logits) as stored:
+    if options.logits and os.path.exists(options.logits):
+        with np.load(options.logits) as stored:
             faces = np.split(stored["logits"], stored["ends"][:-1])
     else:
         faces = []
-        for number, photo in enumerate(photos):
-            faces += face_logits(tagger, read_photo(photo.path))
-            _progress(number, len(photos))
-        if FLAGS.logits:
+        for photo in tqdm(photos, unit="photo"):
+            faces += tagger.logits(read_photo(photo.path))
+        if options.logits:
             ends = np.cumsum([len(face) for face in faces])
-            np.savez(FLAGS.logits, logits=np.concatenate(faces), ends=ends)
-    sizes = {10**4: 6} if FLAGS.fit else {10**4: 6, 10**6: 5}
+            np.savez(options.logits, logits=np.concatenate(faces), ends=ends)
+    sizes = {10**4: 6} if options.fit else {10**4: 6, 10**6: 5}
     surprises = {
-        issued: measure_surprises(tagger.code, faces, issued, registries, FLAGS.seed)
+        issued: measure_surprises(tagger.code, faces, issued, registries, options.seed)
         for issued, registries in sizes.items()
     }
-    if FLAGS.fit:
+    if options.fit:
         presence = fit_presence(surprises[10**4])
-        write_atomic(FLAGS.fit, presence.to_json())
-        return f"{FLAGS.fit}: {presence}\n"
-    presence = Presence.load(FLAGS.calibration) if FLAGS.calibration else Presence()
+        write_atomic(options.fit, write_json_dataclass(presence))
+        return f"{options.fit}: {presence}\n"
+    presence = Presence()
+    if options.calibration:
+        presence = read_json_dataclass(Presence, options.calibration)
     lines = []
     for issued, x in surprises.items():
         lines += [
@@ -128,11 +107,11 @@ def run_p_values(tagger: Tagger, photos) -> str:
     return "\n".join(lines)
 
 
-def run_fingerprints(tagger: Tagger, photos) -> str:
+def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
     """Counts verdicts; see the module's docstring."""
-    from faketagger_tf.evaluation.whole_photos import crop_around, jpeg, resize
+    from faketagger_tf.evaluation import changes
 
-    swaps = {name: load_faceswap(name) for name in FLAGS.swap_model}
+    swaps = {name: load_faceswap(name) for name in options.swap_model}
     counts: dict[str, dict[str, int]] = {}
     shares: dict[str, list[tuple[float, float]]] = {}
     last: tuple[str, FaceRecord] | None = None
@@ -149,10 +128,10 @@ def run_fingerprints(tagger: Tagger, photos) -> str:
         row[change.verdict] = row.get(change.verdict, 0) + 1
         shares.setdefault(name, []).append((change.face, change.surroundings))
 
-    for number, entry in enumerate(photos):
+    for number, entry in enumerate(tqdm(photos, unit="photo")):
         photo = read_photo(entry.path)
         seed = zlib.crc32(entry.person.encode())
-        rng = np.random.default_rng([FLAGS.seed, seed])
+        rng = np.random.default_rng([options.seed, seed])
         canvases = tagger.find_canvases(photo)
         face = canvases[0].face
         box = face.box if face else (0, 0, photo.shape[1], photo.shape[0])
@@ -161,14 +140,19 @@ def run_fingerprints(tagger: Tagger, photos) -> str:
         record = FaceRecord(box, (), *fingerprint(photo, matrix))
         payload = int(rng.integers(1 << tagger.config.payload_bits))
         tagged = tagger.embed(photo, payload, None, canvases)
-        cropped = crop_around(tagged, box, rng)
+        scene = changes.Scene(rng, (face,) if face else ())
+
+        def jpeg(pixels, quality=75, scene=scene):
+            return changes.jpeg(pixels, scene, quality)
+
+        cropped = changes.crop(tagged, scene, 0.1)
         tests = {
             "tagged": tagged,
-            "JPEG 75": jpeg(tagged, 75),
+            "JPEG 75": jpeg(tagged),
             "JPEG 50": jpeg(tagged, 50),
-            "half size, JPEG 75": jpeg(resize(tagged, 0.5), 75),
-            "crop, JPEG 75": jpeg(cropped, 75),
-            "crop, half size, JPEG 75": jpeg(resize(cropped, 0.5), 75),
+            "half size, JPEG 75": jpeg(changes.scale(tagged, 0.5)),
+            "crop, JPEG 75": jpeg(cropped),
+            "crop, half size, JPEG 75": jpeg(changes.scale(cropped, 0.5)),
         }
         for name, (config, model) in swaps.items():
             identity = config.identities[number % len(config.identities)]
@@ -176,13 +160,12 @@ def run_fingerprints(tagger: Tagger, photos) -> str:
                 swapped = swap_faces(tagged, config, model, identity)[0]
             except ValueError:  # No face that could be swapped.
                 continue
-            tests[f"swap {name}, JPEG 75"] = jpeg(swapped, 75)
+            tests[f"swap {name}, JPEG 75"] = jpeg(swapped)
         for name, changed in tests.items():
             count(name, changed, record)
         if last and last[0] != entry.person:
             count("transplant, JPEG 75", tests["JPEG 75"], last[1])
         last = entry.person, record
-        _progress(number, len(photos))
     verdicts = sorted({verdict for row in counts.values() for verdict in row})
     lines = [
         f"| change | photos | {' | '.join(verdicts)} | face: median, 99% | "
@@ -200,47 +183,33 @@ def run_fingerprints(tagger: Tagger, photos) -> str:
     return "\n".join(lines) + "\n"
 
 
-_START = time.monotonic()
+@dataclasses.dataclass(frozen=True)
+class RegistryOptions(Checked):
+    """What the command can be told."""
+
+    data: str = option("", "Folders of photos, joined by commas.", required=True)
+    mode: str = option("p_values", "What to do.", choices=("p_values", "fingerprints"))
+    tagger: str = option("portrait128", "Preset, or folder of the tagger.")
+    split: str = option("test", "Use this split; empty for all.")
+    limit: int = option(0, "Use at most so many photos; 0 for all.", low=0)
+    seed: int = option(0, "Seed of payloads, registries and crops.")
+    swap_model: tuple[str, ...] = option((), "Face-swap model; repeat for more.")
+    logits: str = option("", "Keep the logits in this .npz file, or use it.")
+    fit: str = option("", "Fit the tail and write it to this file.")
+    calibration: str = option("", "Calibration to be checked.")
+    output: str = option("", "Also write the report to this file.")
 
 
-def _progress(number: int, total: int) -> None:
-    if (number + 1) % 20 == 0:
-        left = (time.monotonic() - _START) / (number + 1) * (total - number - 1)
-        print(f"{number + 1}/{total} photos, {left:.0f} s left", flush=True)
-
-
-def main(argv: list[str]) -> int:
+def main(options: RegistryOptions) -> None:
     """Runs one measurement; see the module's docstring."""
-    del argv
-    tagger = Tagger.load(FLAGS.tagger)
-    photos = []
-    for folder in require_flag("data"):
-        photos += list(find_photos(folder, FLAGS.split))
-    # Sets and people mixed, so that a limit takes some of each.
-    photos.sort(key=lambda photo: zlib.crc32(os.path.basename(photo.path).encode()))
-    photos = photos[: FLAGS.limit or None]
-    run = {"p_values": run_p_values, "fingerprints": run_fingerprints}[FLAGS.mode]
-    report = run(tagger, photos)
+    tagger = Tagger.load(options.tagger)
+    photos = list(find_photos(options.data, options.split).spread(options.limit))
+    run = {"p_values": run_p_values, "fingerprints": run_fingerprints}[options.mode]
+    report = run(options, tagger, photos)
     print(report)
-    if FLAGS.output:
-        write_atomic(FLAGS.output, report)
-    return 0
-
-
-def _define_flags() -> None:
-    flags.DEFINE_enum("mode", "p_values", ["p_values", "fingerprints"], "What to do.")
-    flags.DEFINE_string("tagger", "portrait128", "Preset or folder of the tagger.")
-    flags.DEFINE_list("data", None, "Folders of photos without a tag.")
-    flags.DEFINE_string("split", "test", "Use this split; empty for all.")
-    flags.DEFINE_integer("limit", 0, "Use at most so many photos; 0 for all.")
-    flags.DEFINE_integer("seed", 0, "Seed of payloads, registries and crops.")
-    flags.DEFINE_list("swap_model", [], "Face-swap models.")
-    flags.DEFINE_string("logits", "", "Keep the logits in this .npz file, or use it.")
-    flags.DEFINE_string("fit", "", "Fit the tail and write it to this file.")
-    flags.DEFINE_string("calibration", "", "Calibration to be checked.")
-    flags.DEFINE_string("output", "", "Also write the report to this file.")
+    if options.output:
+        write_atomic(options.output, report)
 
 
 if __name__ == "__main__":
-    _define_flags()
-    run_main(main)
+    run_command(RegistryOptions(), main)
