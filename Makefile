@@ -7,11 +7,13 @@ RUN ?= runs/demo
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-tflite bench-serving bench-rivagan web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
-$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
+$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
 	touch $@
 
 demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or DATA=folder
@@ -29,6 +31,9 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 
 test: $(BIN)/.ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest --ignore=tests/web
+
+test-fast: $(BIN)/.ready  ## the tests that take less than a second, in about a minute
+	$(BIN)/python -m pytest --ignore=tests/web -m "not slow"
 
 # Keras' JAX backend lives in an environment of its own: JAX slows TensorFlow's import.
 .venv-jax/.ready: requirements-jax.txt
@@ -82,6 +87,9 @@ visibility: $(BIN)/.ready  ## FLIP, PSNR and SSIM of tags on the photos of DATA=
 visibility-cvvdp: visibility .venv-cvvdp/.ready  ## ColorVideoVDP's JOD of the same pairs
 	.venv-cvvdp/bin/cvvdp --test build/pairs/*_tagged.png --ref build/pairs/*_cover.png \
 	  --display standard_fhd --result build/visibility-cvvdp.csv
+
+bench-faces: $(BIN)/.ready  ## the face detector beside its Keras path, on DATA=folder
+	$(BIN)/python -m benchmarks.faces --data=$(DATA)
 
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
 	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \
