@@ -103,7 +103,11 @@ def _find_in_folder(
     if missing:
         with futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             results = tqdm(
-                pool.map(find, missing), "finding faces", len(missing), unit="photo"
+                pool.map(find, missing),
+                "finding faces",
+                len(missing),
+                unit="photo",
+                disable=None,  # Unless standard error is a terminal.
             )
             for path, found in zip(missing, results, strict=True):
                 if found is not None:

@@ -78,7 +78,7 @@ def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
             faces = np.split(stored["logits"], stored["ends"][:-1])
     else:
         faces = []
-        for photo in tqdm(photos, unit="photo"):
+        for photo in tqdm(photos, unit="photo", disable=None):
             faces += tagger.logits(read_photo(photo.path))
         if options.logits:
             ends = np.cumsum([len(face) for face in faces])
@@ -128,7 +128,7 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
         row[change.verdict] = row.get(change.verdict, 0) + 1
         shares.setdefault(name, []).append((change.face, change.surroundings))
 
-    for number, entry in enumerate(tqdm(photos, unit="photo")):
+    for number, entry in enumerate(tqdm(photos, unit="photo", disable=None)):
         photo = read_photo(entry.path)
         seed = zlib.crc32(entry.person.encode())
         rng = np.random.default_rng([options.seed, seed])

@@ -118,7 +118,7 @@ def main(options: VisibilityOptions) -> None:
     rng = np.random.default_rng(options.seed)
     enlarged = f"canvas, enlarged {ENLARGED} times"
     rows = {"whole photo": [], enlarged: []}
-    for entry in tqdm(photos, unit="photo"):
+    for entry in tqdm(photos, unit="photo", disable=None):
         payload = int(rng.integers(2**tagger.config.payload_bits))
         try:
             cover = read_photo(entry.path)

@@ -108,7 +108,9 @@ def measure_photos(
             return str(error)
 
     with futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        results = list(tqdm(pool.map(run, tasks), total=len(tasks), unit="photo"))
+        results = list(
+            tqdm(pool.map(run, tasks), total=len(tasks), unit="photo", disable=None)
+        )
     outcomes: dict[tuple, dict[int, Outcome]] = {}
     skipped = {}
     for (number, side, strength), result in zip(tasks, results, strict=True):
