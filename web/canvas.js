@@ -11,11 +11,11 @@ const FEATHER = 2; // Canvas pixels over which a residual fades at the canvas's 
 
 /** Rounds as OpenCV and Python do, halves to the even number. */
 export function round(value) {
-  const low = Math.floor(value), part = value - low;
-  return part > 0.5 || (part === 0.5 && low % 2 !== 0) ? low + 1 : low;
+  const near = Math.floor(value + 0.5);
+  return near - value === 0.5 && near % 2 !== 0 ? near - 1 : near;
 }
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const clamp = (value, low, high) => (value < low ? low : value > high ? high : value);
 
 /** RGBA bytes, as a browser has them, to RGB. */
 export function fromRgba({ width, height, data }) {
@@ -96,7 +96,7 @@ export function areaResize(image, width, height) {
 }
 
 /** Weights of the pixels at -1, 0, 1, 2 (Keys 1981, a = -0.75 as in OpenCV). */
-function cubicWeights(part, weights) {
+function cubic(part, weights) {
   const a = -0.75;
   const near = (t) => ((a + 2) * t - (a + 3)) * t * t + 1;
   const far = (t) => ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
@@ -106,9 +106,55 @@ function cubicWeights(part, weights) {
   weights[3] = 1 - weights[0] - weights[1] - weights[2];
 }
 
-function linearWeights(part, weights) {
-  weights[0] = 1 - part;
-  weights[1] = part;
+// Both take points in pixel centres' coordinates and write [red, green, blue] to `point`.
+// Outside, the border's pixels are repeated, or count as 0.
+
+function cubicSampler({ width, height, data }, zero) {
+  const [wx, wy] = [new Float64Array(4), new Float64Array(4)];
+  const [xs, ys] = [new Int32Array(4), new Int32Array(4)];
+  const find = (at, length, indices, weights) => {
+    const low = Math.floor(at);
+    cubic(at - low, weights);
+    for (let tap = 0; tap < 4; tap++) {
+      const index = low - 1 + tap;
+      indices[tap] = clamp(index, 0, length - 1);
+      if (zero && indices[tap] !== index) weights[tap] = 0;
+    }
+  };
+  return (x, y, point) => {
+    find(x, width, xs, wx);
+    find(y, height, ys, wy);
+    point.fill(0);
+    for (let j = 0; j < 4; j++)
+      for (let i = 0; i < 4; i++)
+        for (let c = 0; c < 3; c++)
+          point[c] += wy[j] * wx[i] * data[(ys[j] * width + xs[i]) * 3 + c];
+  };
+}
+
+function linearSampler({ width, height, data }, zero) {
+  // Written out: a search takes tens of millions of points.
+  return (x, y, point) => {
+    let left = Math.floor(x), top = Math.floor(y), right = left + 1, bottom = top + 1;
+    let wr = x - left, wb = y - top, wl = 1 - wr, wt = 1 - wb;
+    if (left < 0 || top < 0 || right >= width || bottom >= height) {
+      if (zero) {
+        if (left < 0 || left >= width) wl = 0;
+        if (right < 0 || right >= width) wr = 0;
+        if (top < 0 || top >= height) wt = 0;
+        if (bottom < 0 || bottom >= height) wb = 0;
+      }
+      left = clamp(left, 0, width - 1);
+      right = clamp(right, 0, width - 1);
+      top = clamp(top, 0, height - 1);
+      bottom = clamp(bottom, 0, height - 1);
+    }
+    const a = (top * width + left) * 3, b = (top * width + right) * 3;
+    const c = (bottom * width + left) * 3, d = (bottom * width + right) * 3;
+    point[0] = wt * (wl * data[a] + wr * data[b]) + wb * (wl * data[c] + wr * data[d]);
+    point[1] = wt * (wl * data[a + 1] + wr * data[b + 1]) + wb * (wl * data[c + 1] + wr * data[d + 1]);
+    point[2] = wt * (wl * data[a + 2] + wr * data[b + 2]) + wb * (wl * data[c + 2] + wr * data[d + 2]);
+  };
 }
 
 /**
@@ -116,64 +162,44 @@ function linearWeights(part, weights) {
  *
  * matrix: from the made image's coordinates to the given one's.
  * area: {left, top, width, height} of the made image that is wanted.
+ * sampler: linearSampler or cubicSampler.
  * outside: "repeat" the border's pixels; "black": so, and then a point outside is black;
  *   "zero": every pixel outside counts as 0.
  * Bytes are rounded at each point and in the mean, as OpenCV does step by step.
  */
-export function warp(image, matrix, area, { samples = 1, cubic = false, outside = "repeat" } = {}) {
+function resample(image, matrix, area, sampler, samples, outside) {
   const { width, height, data } = image;
   const [a, b, c, d, e, f] = matrix;
-  const taps = cubic ? 4 : 2, before = cubic ? 1 : 0;
-  const weigh = cubic ? cubicWeights : linearWeights;
-  const wx = new Float64Array(taps), wy = new Float64Array(taps);
-  const xs = new Int32Array(taps), ys = new Int32Array(taps);
   const bytes = data instanceof Uint8Array;
   const made = new data.constructor(area.width * area.height * 3);
-  const points = samples * samples;
-
-  const find = (at, length, indices, weights) => {
-    const low = Math.floor(at);
-    weigh(at - low, weights);
-    for (let tap = 0; tap < taps; tap++) {
-      const index = low - before + tap;
-      indices[tap] = index < 0 ? 0 : index >= length ? length - 1 : index;
-      if (outside === "zero" && indices[tap] !== index) weights[tap] = 0;
-    }
-  };
-
+  const sample = sampler(image, outside === "zero");
+  const point = new Float64Array(3), sum = new Float64Array(3);
+  const count = samples * samples;
   for (let row = 0, to = 0; row < area.height; row++) {
-    for (let column = 0; column < area.width; column++, to += 3) {
-      let red = 0, green = 0, blue = 0;
-      for (let point = 0; point < points; point++) {
-        const u = area.left + column + ((point % samples) + 0.5) / samples;
-        const v = area.top + row + (Math.floor(point / samples) + 0.5) / samples;
-        const x = a * u + b * v + c, y = d * u + e * v + f;
-        if (outside === "black" && (x < 0 || x >= width || y < 0 || y >= height)) continue;
-        find(x - 0.5, width, xs, wx);
-        find(y - 0.5, height, ys, wy);
-        let r = 0, g = 0, l = 0;
-        for (let j = 0; j < taps; j++) {
-          const line = ys[j] * width;
-          for (let i = 0; i < taps; i++) {
-            const weight = wy[j] * wx[i], from = (line + xs[i]) * 3;
-            r += weight * data[from];
-            g += weight * data[from + 1];
-            l += weight * data[from + 2];
-          }
+    for (let column = 0; column < area.width; column++) {
+      sum.fill(0);
+      for (let j = 0; j < samples; j++) {
+        const v = area.top + row + (j + 0.5) / samples;
+        for (let i = 0; i < samples; i++) {
+          const u = area.left + column + (i + 0.5) / samples;
+          const x = a * u + b * v + c, y = d * u + e * v + f;
+          if (outside === "black" && (x < 0 || x >= width || y < 0 || y >= height)) continue;
+          sample(x - 0.5, y - 0.5, point);
+          for (let k = 0; k < 3; k++) sum[k] += bytes ? clamp(round(point[k]), 0, 255) : point[k];
         }
-        red += bytes ? clamp(round(r), 0, 255) : r;
-        green += bytes ? clamp(round(g), 0, 255) : g;
-        blue += bytes ? clamp(round(l), 0, 255) : l;
       }
       // OpenCV's special case for means of four rounds halves up.
-      const mean = (sum) =>
-        !bytes ? sum / points : points === 4 ? (sum + 2) >> 2 : round(sum / points);
-      made[to] = mean(red);
-      made[to + 1] = mean(green);
-      made[to + 2] = mean(blue);
+      for (let k = 0; k < 3; k++, to++)
+        made[to] = !bytes ? sum[k] / count : count === 4 ? (sum[k] + 2) >> 2 : round(sum[k] / count);
     }
   }
   return { width: area.width, height: area.height, data: made };
+}
+
+/** Cuts a square patch out; matrix: patch to image coordinates. Outside is 0. */
+export function cutPatch(image, matrix, side) {
+  const area = { left: 0, top: 0, width: side, height: side };
+  return resample(image, matrix, area, linearSampler, 1, "zero").data;
 }
 
 /** Cuts a canvas out of a photo. matrix: photo to canvas coordinates. */
@@ -182,7 +208,8 @@ export function warpCanvas(photo, matrix, size, outside = "repeat") {
   // Sampling at least once per photo pixel and averaging is area interpolation.
   const samples = Math.max(1, Math.ceil(shrink - 1e-6));
   const area = { left: 0, top: 0, width: size, height: size };
-  return warp(photo, invert(matrix), area, { samples, cubic: shrink < 1, outside });
+  const sampler = shrink < 1 ? cubicSampler : linearSampler;
+  return resample(photo, invert(matrix), area, sampler, samples, outside);
 }
 
 /** The matrix of a face's canvas: Umeyama's fit (1991) to its five landmarks. */
@@ -248,7 +275,7 @@ export function addResidual(photo, tagged, residual, size, matrices, index) {
   const width = right - left;
   for (let y = top; y < bottom; y++) {
     const area = { left, top: y, width, height: 1 };
-    const change = warp(source, matrix, area, { samples, cubic: true, outside: "zero" }).data;
+    const change = resample(source, matrix, area, cubicSampler, samples, "zero").data;
     for (let x = 0; x < width; x++) {
       const at = [left + x + 0.5, y + 0.5];
       if (others.length && others.some((other) => depth(matrix, at) > depth(other, at))) continue;

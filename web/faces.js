@@ -1,7 +1,7 @@
 // Finds faces and their five landmarks: the cascade of docs/faces.md, step by step as
 // faketagger_tf/photos/faces.py has it. The browser's or the system's own face detector
 // is no replacement: a tag's canvas hangs on these landmarks.
-import { areaResize, round, warp } from "./canvas.js";
+import { areaResize, cutPatch, round } from "./canvas.js";
 
 const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
 
@@ -34,7 +34,7 @@ function patch(image, [left, top, right, bottom], side, turn = 0) {
   const cosine = scale * Math.cos(turn), sine = scale * Math.sin(turn);
   const x = (left + right) / 2, y = (top + bottom) / 2, half = side / 2;
   const matrix = [cosine, -sine, x - half * (cosine - sine), sine, cosine, y - half * (sine + cosine)];
-  return warp(image, matrix, { left: 0, top: 0, width: side, height: side }, { outside: "zero" }).data;
+  return cutPatch(image, matrix, side);
 }
 
 function mirror(pixels, side) {

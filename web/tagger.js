@@ -67,6 +67,15 @@ export async function loadTagger() {
   });
 }
 
+let rested = 0;
+
+/** Lets the page answer now and then: a search takes seconds. */
+async function rest() {
+  if (performance.now() - rested < 100) return;
+  await new Promise((done) => setTimeout(done));
+  rested = performance.now();
+}
+
 class Tagger {
   constructor(parts) {
     Object.assign(this, parts);
@@ -111,6 +120,7 @@ class Tagger {
   }
 
   async #readAt(photo, matrix, factor, tight) {
+    await rest();
     const local = matrix.map((value, i) => (i % 3 < 2 ? value * factor : value));
     let canvas = this.#cut(photo, local);
     if (tight) canvas = tightView(canvas, this.size, this.outside);
