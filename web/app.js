@@ -5,6 +5,7 @@ import { loadTagger } from "./tagger.js";
 
 const MAX_PIXELS = 50e6;
 const MIN_SIDE = 96;
+const FPR = 1e-6; // Largest p-value of a tag that counts as found, unless ?fpr= sets it.
 const $ = (id) => document.getElementById(id);
 let tagger = null;
 let photo = null; // {width, height, data} of RGB bytes
@@ -168,7 +169,14 @@ for (const type of ["dragover", "dragleave", "drop"])
 
 queue(async () => {
   await loadLiteRt("./litert/wasm/");
-  tagger = await loadTagger();
+  const fpr = Number(new URLSearchParams(location.search).get("fpr") ?? FPR);
+  if (!(fpr > 0 && fpr < 1)) throw new Error("fpr must be a rate: above 0, below 1.");
+  tagger = await loadTagger(fpr);
   $("file").disabled = false;
-  await say("Ready.");
+  const { message_bits: bits } = tagger.about;
+  await say(
+    tagger.isTooShort
+      ? `Ready, but ${bits} bits are too few for p-values of ${fpr}: nothing will be found. Add ?fpr=1e-3 to the address.`
+      : "Ready.",
+  );
 });

@@ -14,7 +14,6 @@ import { decode, encode, pValue, wordSurprise } from "./codec.js";
 import { detectFaces } from "./faces.js";
 import { mirror, PLACES, search, tightView } from "./search.js";
 
-const FPR = 1e-6; // Largest p-value of a tag that counts as found.
 const MIN_CANVAS = 48; // Side in photo pixels below which a face carries no tag.
 
 async function get(path) {
@@ -38,8 +37,11 @@ async function run(net, signature, values) {
   return results;
 }
 
-/** Loads the networks that lie beside the page. */
-export async function loadTagger() {
+/**
+ * Loads the networks that lie beside the page.
+ * fpr: largest p-value of a tag that counts as found.
+ */
+export async function loadTagger(fpr) {
   const [about, tagging, constants] = await Promise.all(
     ["decoder.tflite.json", "encoder.tflite.json", "faces/faces.json"].map(get),
   );
@@ -50,6 +52,7 @@ export async function loadTagger() {
   const pnet = await load("faces/pnet");
   const rnet = await load("faces/rnet"), onet = await load("faces/onet");
   return new Tagger({
+    fpr,
     about,
     tagging,
     decode: async (image) => (await run(decoder, "decode", { image })).logits,
@@ -81,6 +84,11 @@ class Tagger {
     Object.assign(this, parts);
     this.size = this.about.image_size;
     this.outside = this.about.outside ?? "repeat";
+  }
+
+  /** Whether not even a perfect reading would be found: the code has too few bits. */
+  get isTooShort() {
+    return pValue(this.about, { score: 1, crcOk: true }) > this.fpr;
   }
 
   /** Where the tags of a photo lie, largest face first: [{matrix, face}], never empty. */
@@ -129,7 +137,7 @@ class Tagger {
     return {
       ...word,
       p,
-      found: word.crcOk && p <= FPR,
+      found: word.crcOk && p <= this.fpr,
       surprise: wordSurprise(this.about, word),
       matrix,
       corners: corners(matrix, this.size),
