@@ -1,6 +1,6 @@
 // Puts the page together: node build.mjs OUTPUT MODELS
-// MODELS is a folder with decoder.tflite, encoder.tflite and their .json, batch 1: a
-// preset's, or what export.tflite wrote. The face networks come from the library.
+// MODELS is a preset's folder: decoder.tflite, encoder.tflite and their .json. The face
+// networks come from the library.
 import { cpSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ if (!output || !models) {
 const files = ["decoder", "encoder"].flatMap((name) => [`${name}.tflite`, `${name}.tflite.json`]);
 const missing = files.filter((name) => !existsSync(join(models, name)));
 if (missing.length) {
-  console.error(`Error: ${models} lacks ${missing.join(", ")}; write them with export.tflite.`);
+  console.error(`Error: ${models} lacks ${missing.join(", ")}; publish the run with export.preset.`);
   process.exit(2);
 }
 mkdirSync(output, { recursive: true });

@@ -16,7 +16,6 @@ from faketagger_tf.tagging import search
 from faketagger_tf.tagging.paste import add_residual
 
 
-
 def photo(height, width, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return cv2.GaussianBlur(noise, (0, 0), 0.7)

@@ -8,7 +8,9 @@ from faketagger_tf import lite
 from faketagger_tf.messages import MessageCode
 
 
-@pytest.mark.parametrize("lengths", [(8, 16, 3), (32, 64, 4), (13, 70, 0), (80, 128, 8)])
+@pytest.mark.parametrize(
+    "lengths", [(8, 16, 3), (32, 64, 4), (13, 70, 0), (80, 128, 8)]
+)
 def test_soft_decoder_is_pythons(lengths, evaluate):
     payload_bits, message_bits, crc_bits = lengths
     code = MessageCode(payload_bits, message_bits, crc_bits)

