@@ -1,6 +1,6 @@
 // Opens the page in headless Chromium: node drive.mjs FOLDER JOB
 // JOB: JSON {photos: [path], noImage, tags: [{photo, payload, output}], screenshot}.
-// Prints JSON {readings: by photo, noImage, tagged: readings by tag, hosts}.
+// Prints JSON {ready, readings: by photo, tagged: [readings by tag], noImage, hosts}.
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { basename, extname, join, normalize } from "node:path";
@@ -47,8 +47,7 @@ try {
     return page.evaluate(() => window.readings);
   };
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await until("Ready");
-  const result = { readings: {}, tagged: [] };
+  const result = { ready: await until("Ready", true), readings: {}, tagged: [] };
   for (const path of job.photos ?? []) {
     const start = performance.now();
     const readings = await open(path);

@@ -14,6 +14,7 @@ import { decode, encode, pValue, wordSurprise } from "./codec.js";
 import { detectFaces } from "./faces.js";
 import { mirror, PLACES, search, tightView } from "./search.js";
 
+const FORMAT = 1; // Latest version of the files that this page reads.
 const MIN_CANVAS = 48; // Side in photo pixels below which a face carries no tag.
 
 async function get(path) {
@@ -45,8 +46,11 @@ export async function loadTagger(fpr) {
   const [about, tagging, constants] = await Promise.all(
     ["decoder.tflite.json", "encoder.tflite.json", "faces/faces.json"].map(get),
   );
-  const { threshold, rate, scale } = about.presence;
-  // A file without a calibration has the ideal model's numbers for a single place.
+  for (const { format } of [about, tagging])
+    if (!(Number(/\d+$/.exec(format)) <= FORMAT))
+      throw new Error(`The networks were written by a later release: ${format}.`);
+  // Without a calibration it is the ideal model's for a single place; older files say nothing.
+  const { threshold, rate, scale } = (about.presence ??= { threshold: 0, rate: 1, scale: 1 });
   if (threshold === 0 && rate === 1 && scale === 1) about.presence.rate = PLACES;
   const decoder = await load("decoder"), encoder = await load("encoder");
   const pnet = await load("faces/pnet");

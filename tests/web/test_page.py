@@ -221,3 +221,21 @@ def test_page_is_offline_and_speaks_clearly(page):
     said = page[0]
     assert said["hosts"] == ["127.0.0.1"]
     assert said["noImage"] == "text.png is no image that this browser can read."
+    assert said["ready"] == "Ready."
+
+
+@pytest.mark.parametrize(
+    ("preset", "written", "expected"),
+    [
+        ("seed64", "decoder 1", "16 bits are too few for p-values of 0.000001"),
+        (PRESET, "decoder 99", "written by a later release: faketagger decoder 99."),
+    ],
+)
+def test_page_says_what_it_cannot_read(node, tmp_path, preset, written, expected):
+    site = tmp_path / "site"
+    node(WEB / "build.mjs", site, tagger_folder(preset))
+    about = site / "decoder.tflite.json"
+    about.write_text(about.read_text().replace("decoder 1", written))
+    (tmp_path / "job.json").write_text("{}")
+    said = json.loads(node(WEB / "drive.mjs", site, tmp_path / "job.json"))
+    assert expected in said["ready"]
