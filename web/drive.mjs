@@ -1,5 +1,5 @@
 // Opens the page in headless Chromium: node drive.mjs FOLDER JOB
-// JOB: JSON {photos: [path], noImage, tags: [{photo, payload, output}], screenshot}.
+// JOB: JSON {query: after the address, photos: [path], noImage, tags: [{photo, payload, output}], screenshot}.
 // Prints JSON {ready, readings: by photo, tagged: [readings by tag], noImage, hosts}.
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -46,7 +46,7 @@ try {
     await until(`Read ${basename(path)}`);
     return page.evaluate(() => window.readings);
   };
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  await page.goto(`http://127.0.0.1:${server.address().port}/${job.query ?? ""}`);
   const result = { ready: await until("Ready", true), readings: {}, tagged: [] };
   for (const path of job.photos ?? []) {
     const start = performance.now();

@@ -147,8 +147,12 @@ fun cutCanvas(photo: Pixels, matrix: Matrix, size: Int, outside: String = "repea
             sampler.sample(x, y, point)
             for (k in 0..2) sum[k] += round(point[k]).coerceIn(0.0, 255.0)
         }
-        for (k in 0..2)
-            made[(row * size + column) * 3 + k] = (round(sum[k] / (samples * samples)) / 255).toFloat()
+        // OpenCV's special case for means of four rounds halves up.
+        for (k in 0..2) {
+            val mean = sum[k] / (samples * samples)
+            val level = if (samples == 2) floor(mean + 0.5) else round(mean)
+            made[(row * size + column) * 3 + k] = (level / 255).toFloat()
+        }
     }
     return made
 }

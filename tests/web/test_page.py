@@ -225,17 +225,21 @@ def test_page_is_offline_and_speaks_clearly(page):
 
 
 @pytest.mark.parametrize(
-    ("preset", "written", "expected"),
+    ("preset", "query", "written", "expected"),
     [
-        ("seed64", "decoder 1", "16 bits are too few for p-values of 0.000001"),
-        (PRESET, "decoder 99", "written by a later release: faketagger decoder 99."),
+        ("seed64", "", "decoder 1", "16 bits are too few for p-values of 0.000001"),
+        ("seed64", "?fpr=1e-3", "decoder 1", "Ready."),
+        (PRESET, "?fpr=2", "decoder 1", "fpr must be a rate: above 0, below 1."),
+        (PRESET, "", "decoder 99", "by a later release: faketagger decoder 99."),
     ],
 )
-def test_page_says_what_it_cannot_read(node, tmp_path, preset, written, expected):
+def test_page_says_what_it_cannot_read(
+    node, tmp_path, preset, query, written, expected
+):
     site = tmp_path / "site"
     node(WEB / "build.mjs", site, tagger_folder(preset))
     about = site / "decoder.tflite.json"
     about.write_text(about.read_text().replace("decoder 1", written))
-    (tmp_path / "job.json").write_text("{}")
+    (tmp_path / "job.json").write_text(json.dumps({"query": query}))
     said = json.loads(node(WEB / "drive.mjs", site, tmp_path / "job.json"))
     assert expected in said["ready"]
