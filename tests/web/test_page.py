@@ -124,9 +124,11 @@ def assert_readings_are_pythons(made, expected):
     one, which depends on the processor, the canvas may move by up to a pixel.
     """
     assert len(made) == len(expected)
+    distances = []
     for page, python in zip(made, expected, strict=True):
         side = python.canvas.side(128) / 128
         away = np.abs(np.array(page["corners"]) - python.corners).max() / side
+        distances.append(away)
         assert away < 1
         assert int(page["payload"], 16) == python.payload
         assert page["crcOk"] == python.crc_ok
@@ -136,21 +138,24 @@ def assert_readings_are_pythons(made, expected):
         logs = np.log([page["p"], python.p_value])
         tolerance = 0.02 if away < 0.02 else 0.3
         assert abs(logs[0] - logs[1]) < tolerance * max(1, abs(logs[1]))
+    return distances
 
 
 def test_tags_of_photos_are_pythons(page, tagger):
     said, folder = page
     names = list(covers())
-    faces = 0
+    faces, distances = 0, []
     for name in names:
         expected = tagger.examine(read_photo(folder / name))
         made = said["readings"][name]["readings"]
-        assert_readings_are_pythons(made, expected)
+        distances += assert_readings_are_pythons(made, expected)
         assert {int(reading["payload"], 16) for reading in made} == {PAYLOAD}, name
         assert all(reading["found"] for reading in made), name
         faces += sum(reading["face"] is not None for reading in made)
     # Each photo but the last has a face, and one of them two.
     assert faces == len(names) == 11
+    # Of nearly equal boxes another one wins now and then, not on most photos.
+    assert np.quantile(distances, 0.75) < 0.02
     text = said["readings"]["pair.png"]["text"]
     assert "2 tags were found." in text and text.count("0x1F2E3D4C") == 2
     text = said["readings"]["no-face.png"]["text"]
@@ -225,21 +230,30 @@ def test_page_is_offline_and_speaks_clearly(page):
 
 
 @pytest.mark.parametrize(
-    ("preset", "query", "written", "expected"),
+    ("preset", "query", "change", "expected"),
     [
-        ("seed64", "", "decoder 1", "16 bits are too few for p-values of 0.000001"),
-        ("seed64", "?fpr=1e-3", "decoder 1", "Ready."),
-        (PRESET, "?fpr=2", "decoder 1", "fpr must be a rate: above 0, below 1."),
-        (PRESET, "", "decoder 99", "by a later release: faketagger decoder 99."),
+        # No calibration in its file, and a looser rate.
+        ("seed64", "?fpr=1e-3", {}, "Ready."),
+        (PRESET, "?fpr=2", {}, "fpr must be a rate: above 0, below 1."),
+        (
+            PRESET,
+            "",
+            {"presence": {"threshold": 7, "rate": 0.1, "scale": 100}},
+            "Ready, but 64 bits are too few for p-values of 0.000001",
+        ),
+        (
+            PRESET,
+            "",
+            {"format": "faketagger decoder 99"},
+            "written by a later release: faketagger decoder 99.",
+        ),
     ],
 )
-def test_page_says_what_it_cannot_read(
-    node, tmp_path, preset, query, written, expected
-):
+def test_page_says_what_it_cannot_read(node, tmp_path, preset, query, change, expected):
     site = tmp_path / "site"
     node(WEB / "build.mjs", site, tagger_folder(preset))
     about = site / "decoder.tflite.json"
-    about.write_text(about.read_text().replace("decoder 1", written))
+    about.write_text(json.dumps({**json.loads(about.read_text()), **change}))
     (tmp_path / "job.json").write_text(json.dumps({"query": query}))
     said = json.loads(node(WEB / "drive.mjs", site, tmp_path / "job.json"))
     assert expected in said["ready"]
