@@ -117,12 +117,8 @@ web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
 
-web: $(BIN)/.ready web/node_modules/.ready  ## the browser page, in build/web
-	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite \
-	  --output=build/web-models/decoder.tflite
-	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite --model=encoder \
-	  --precision=float16 --output=build/web-models/encoder.tflite
-	node web/build.mjs build/web build/web-models
+web: web/node_modules/.ready  ## the browser page of the preset TAGGER, in build/web
+	node web/build.mjs build/web faketagger_tf/weights/$(TAGGER)
 
 # The reference environment holds tensorflow-addons, which needs TF 2.15 and Python 3.11.
 .venv-tfa/.ready: requirements-tfa.txt
