@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= drawn
 RUN ?= runs/demo
-# What the exports, the page and the benchmarks take: a preset or a trained run's folder.
+# What the exports and the benchmarks take: a preset or a trained run's folder; the page
+# takes a preset.
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
