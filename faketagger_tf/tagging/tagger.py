@@ -61,11 +61,12 @@ FPR = 1e-6  # Default false-positive rate per face.
 MIN_SIDE = 96  # Shorter side of the smallest photo, in pixels.
 RUNTIMES = ("litert", "keras")
 MIN_CANVAS = 48  # Side in photo pixels below which a face carries no tag.
-# A face stands upright beyond doubt where its landmarks span this share of its box and
-# the detector is so certain. Of 105 portraits the spans are 0.90 to 1.04 as they are, on
-# their sides (where 93 are found) below 0.88 and on their heads (36) below 0.96 for 95%.
-SPAN, CONFIDENCE = 0.92, 0.98
-SMALLEST_SPAN = 0.89  # Below it a face hardly stands as it was found.
+# How far a face's landmarks span its box, and how certain the detector is of it. Of 105
+# portraits: 0.90 to 1.04 and from 0.945 on as they are; below 0.88 and 0.998 on their
+# sides, below 0.96 and 0.992 on their heads, for 95% of the 93 and 36 found there.
+SPAN, CONFIDENCE = 0.92, 0.98  # From these on a face stands upright beyond doubt.
+# A turned photo must show at least such a face: others are found in pictures of things.
+TURNED_SPANS, TURNED_CONFIDENCE = (0.89, 1.15), 0.93
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,13 +210,15 @@ class Tagger:
         """Canvases of each direction that may be the photo's, likeliest first."""
         _check_photo(photo)
         upright = self._face_canvases(photo, 0)
-        if any(min(self._certainty(canvas)) >= 1 for canvas in upright):
+        if any(
+            self._span(canvas) >= SPAN and canvas.face.confidence >= CONFIDENCE
+            for canvas in upright
+        ):
             return [upright]
-        groups = [upright] + [
-            self._face_canvases(photo, turns) for turns in range(1, DIRECTIONS)
-        ]
+        turned = [self._face_canvases(photo, turns) for turns in range(1, DIRECTIONS)]
+        groups = [[c for c in canvases if self._rank(c)[0]] for canvases in turned]
         groups = sorted(
-            filter(None, groups),
+            filter(None, [upright, *groups]),
             key=lambda canvases: max(map(self._rank, canvases)),
             reverse=True,
         ) or [[self.centred_canvas(photo)]]
@@ -224,19 +227,21 @@ class Tagger:
             for canvases in groups
         ]
 
-    def _certainty(self, canvas: Canvas) -> tuple[float, float]:
-        """Two signs that a face stands as its canvas says; from 1 on there is no doubt.
+    def _span(self, canvas: Canvas) -> float:
+        """How far a face's landmarks span its box.
 
-        The detector finds some faces that lie on their side, too, but then it draws the
-        landmarks together: they span less than the face's box.
+        The detector finds some faces that lie on their side, too, but then it draws
+        their landmarks together.
         """
-        size, scale = self.config.image_size, self.config.canvas_scale
-        span = canvas.side(size) / scale / math.sqrt(math.prod(canvas.face.box[2:]))
-        return span / SPAN, canvas.face.confidence / CONFIDENCE
+        side = canvas.side(self.config.image_size) / self.config.canvas_scale
+        return side / math.sqrt(math.prod(canvas.face.box[2:]))
 
     def _rank(self, canvas: Canvas) -> tuple[bool, float]:
-        span, confidence = self._certainty(canvas)
-        return span >= SMALLEST_SPAN / SPAN, confidence
+        """Orders faces by how likely they stand as they were found."""
+        low, high = TURNED_SPANS
+        confidence = canvas.face.confidence
+        likely = low <= self._span(canvas) <= high and confidence >= TURNED_CONFIDENCE
+        return likely, confidence
 
     def _face_canvases(self, photo: np.ndarray, turns: int) -> list[Canvas]:
         """Canvases of the faces that the photo shows, turned by 90 degrees `turns` times.
