@@ -8,7 +8,8 @@ same search. All that it knows of the tagger stands in the file. With `--canvas`
 file is a canvas, as `faketagger trace PHOTO --canvas=canvas.png` writes it, and is read
 at one place, its largest centred square. Keyed tags are not read.
 
-Needs NumPy, OpenCV and ai-edge-litert; `read_canvases` needs no OpenCV.
+Needs NumPy, OpenCV, Pillow and ai-edge-litert; `read_canvases` needs neither of the two
+in the middle. Files are read as `trace` reads them, damaged ones too.
 
 A tag counts as found where its checksum is right and its p-value at most `--fpr`.
 Short codes do not reach 1e-6: give the 16 bits of `seed64` `--fpr=1e-3`. Where even a
@@ -188,12 +189,15 @@ def read_photos(
 
 
 def _each(photos: list[str], read: Callable) -> dict:
-    from faketagger_tf.photos.codec import read_photo
+    try:
+        from faketagger_tf.photos.suspect import read_suspect
+    except ImportError as error:
+        raise _missing(error) from None
 
     results = {}
     for path in photos:
         try:
-            results[path] = read(read_photo(path))
+            results[path] = read(read_suspect(path).pixels)
         except ValueError as error:
             results[path] = str(error)
     return results
@@ -202,7 +206,7 @@ def _each(photos: list[str], read: Callable) -> dict:
 def _missing(error: ImportError) -> ValueError:
     return ValueError(
         f"Opening photos needs a package that is missing, {error.name}: "
-        "python -m pip install opencv-python-headless."
+        "python -m pip install opencv-python-headless pillow."
     )
 
 
