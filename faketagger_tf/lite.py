@@ -8,8 +8,8 @@ same search. All that it knows of the tagger stands in the file. With `--canvas`
 file is a canvas, as `faketagger trace PHOTO --canvas=canvas.png` writes it, and is read
 at one place, its largest centred square. Keyed tags are not read.
 
-Needs NumPy, OpenCV, Pillow and ai-edge-litert; `read_canvases` needs neither of the two
-in the middle. Files are read as `trace` reads them, damaged ones too.
+Needs NumPy, OpenCV, Pillow and ai-edge-litert; `read_canvases` needs no OpenCV and no
+Pillow. Photos are read as `trace` reads them, damaged ones too.
 
 A tag counts as found where its checksum is right and its p-value at most `--fpr`.
 Short codes do not reach 1e-6: give the 16 bits of `seed64` `--fpr=1e-3`. Where even a
@@ -163,6 +163,7 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
     code, size = _code(about), about["image_size"]
     try:
         from faketagger_tf.photos.canvas import canvas_square, crop_canvas
+        from faketagger_tf.photos.codec import read_photo
     except ImportError as error:
         raise _missing(error) from None
 
@@ -171,7 +172,8 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
         canvas = crop_canvas(pixels, square, size)
         return code.decode(decode(canvas[None].astype(np.float32) / 255.0))
 
-    return _each(photos, read)
+    # Canvases are as small as their tagger's: they must not get a border.
+    return _each(photos, lambda path: read(read_photo(path)))
 
 
 def read_photos(
@@ -185,19 +187,18 @@ def read_photos(
         Photo -> its readings, at least one, or one sentence about what went wrong.
     """
     tagger = load_tagger(decoder)
-    return _each(photos, lambda pixels: tagger.examine(pixels, fpr))
-
-
-def _each(photos: list[str], read: Callable) -> dict:
     try:
         from faketagger_tf.photos.suspect import read_suspect
     except ImportError as error:
         raise _missing(error) from None
+    return _each(photos, lambda path: tagger.examine(read_suspect(path).pixels, fpr))
 
+
+def _each(photos: list[str], read: Callable) -> dict:
     results = {}
     for path in photos:
         try:
-            results[path] = read(read_suspect(path).pixels)
+            results[path] = read(path)
         except ValueError as error:
             results[path] = str(error)
     return results
