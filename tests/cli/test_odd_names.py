@@ -38,7 +38,7 @@ def check_terminal(text):
     assert kinds.isdisjoint({"Cc", "Cf", "Cs"})
 
 
-def test_a_whole_run(faketagger, tmp_path, source, capsys):
+def test_a_whole_run(faketagger, tmp_path, source, capsys, monkeypatch):
     target, table = tmp_path / "out", tmp_path / "tags.csv"
     assert faketagger("tag", source, target, "--payload=5", f"--csv={table}") == 0
     shown = capsys.readouterr()
@@ -59,7 +59,7 @@ def test_a_whole_run(faketagger, tmp_path, source, capsys):
     assert set(files) - exact == {f"{target}/caf\\xe9.png"}
     check_terminal(seen.read_text())
     (tmp_path / "cells").mkdir()
-    os.chdir(target)  # So that names stand alone in their cells.
+    monkeypatch.chdir(target)  # So that names stand alone in their cells.
     files = os.listdir(".")
     assert faketagger("trace", "--csv=../cells/t.csv", "--", *files) == 0
     cells = [row["file"] for row in csv.DictReader(open("../cells/t.csv"))]

@@ -130,7 +130,7 @@ def test_the_own_coding_is_followed_as_far_as_the_tag_allows(
 
 
 def test_a_second_tag_is_refused_with_the_payload_of_the_first(
-    tagger, photo, tmp_path
+    tagger, photo, tmp_path, few_steps
 ):
     first, second = tmp_path / "first.jpg", tmp_path / "second.jpg"
     tag_file(tagger, photo, first, "1F")
