@@ -204,16 +204,23 @@ class Tagger:
         Raises:
             ValueError: the photo is not such an array.
         """
-        return self._by_direction(photo)[0]
-
-    def _by_direction(self, photo: np.ndarray) -> list[list[Canvas]]:
-        """Canvases of each direction that may be the photo's, likeliest first."""
         _check_photo(photo)
-        upright = self._face_canvases(photo, 0)
-        if any(
+        return self._by_direction(photo, self._upright_canvases(photo))[0]
+
+    def _upright_canvases(self, photo: np.ndarray) -> list[Canvas]:
+        """Canvases of the faces that the photo shows as it is."""
+        canvases = self._face_canvases(photo, 0)
+        beyond_doubt = any(
             self._span(canvas) >= SPAN and canvas.face.confidence >= CONFIDENCE
-            for canvas in upright
-        ):
+            for canvas in canvases
+        )
+        return canvases if beyond_doubt else _in_doubt(canvases)
+
+    def _by_direction(
+        self, photo: np.ndarray, upright: list[Canvas]
+    ) -> list[list[Canvas]]:
+        """Canvases of each direction that may be the photo's, likeliest first."""
+        if upright and upright[0].directions == 1:
             return [upright]
         turned = [self._face_canvases(photo, turns) for turns in range(1, DIRECTIONS)]
         groups = [[c for c in canvases if self._rank(c)[0]] for canvases in turned]
@@ -221,11 +228,8 @@ class Tagger:
             filter(None, [upright, *groups]),
             key=lambda canvases: max(map(self._rank, canvases)),
             reverse=True,
-        ) or [[self.centred_canvas(photo)]]
-        return [
-            [dataclasses.replace(canvas, directions=DIRECTIONS) for canvas in canvases]
-            for canvases in groups
-        ]
+        )
+        return list(map(_in_doubt, groups or [[self.centred_canvas(photo)]]))
 
     def _span(self, canvas: Canvas) -> float:
         """How far a face's landmarks span its box.
@@ -396,8 +400,15 @@ class Tagger:
         def read(pixels, canvases, factor, tight):
             return self._read_at(pixels, canvases, fpr, factor, tight)
 
-        readings: list[Reading] = []
-        for canvases in self._by_direction(photo):
+        _check_photo(photo)
+        upright = self._upright_canvases(photo)
+        if upright and upright[0].directions > 1:
+            # Most such photos are upright after all: then no other direction is needed.
+            readings = read(photo, upright, 1, False)
+            if all(reading.found for reading in readings):
+                return readings
+        readings = []
+        for canvases in self._by_direction(photo, upright):
             now = [search(photo, canvas, size, read) for canvas in canvases]
             found = any(reading.found for reading in now)
             if found or not readings:
@@ -481,6 +492,10 @@ class Tagger:
             for c in canvases
         ]
         return np.stack(images).astype(np.float32) / 255.0
+
+
+def _in_doubt(canvases: list[Canvas]) -> list[Canvas]:
+    return [dataclasses.replace(c, directions=DIRECTIONS) for c in canvases]
 
 
 def _turn_back(face: Face, turns: int, shape: tuple[int, int]) -> Face:

@@ -257,7 +257,7 @@ def test_two_real_faces_one_of_which_is_lost(monkeypatch):
     monkeypatch.setattr(assure, "REFINE", 0)  # Stronger at once: quick.
     photo = np.random.default_rng(1).integers(110, 140, (190, 290, 3), np.uint8)
     tagger = correlation_tagger.build(detect=lambda photo: [])
-    tagger._by_direction = lambda photo: [[LEFT]]
+    tagger._by_direction = lambda photo, upright: [[LEFT]]
     result = tag_until_it_reads(tagger, photo, 7, None, [LEFT, RIGHT])
     assert result.canvases == [LEFT] and result.unread == [RIGHT]
     (reading,) = tagger.read(result.pixels)
