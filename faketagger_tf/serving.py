@@ -28,9 +28,10 @@ that of the folder.
 
 An error is `{"error": "one sentence"}` with status 400 (a request that is no such
 thing; what is no HTTP, such as a bad Content-Length, uvicorn refuses in its own words),
-404 (no such model), 408 (an upload that stalls: it must keep up with 8 KiB a second, but
-for `--upload_seconds`, and is dropped), 413 (too large a body) or 503 (too many requests
-waiting). Base64 may be broken into lines and lack its padding, as for TensorFlow Serving.
+404 (no such model), 408 (an upload that stalls: one that lags behind 8 KiB a second by
+more than `--upload_seconds` is dropped), 413 (too large a body) or 503 (too many
+requests waiting). Base64 may be broken into lines and lack its padding, as for
+TensorFlow Serving.
 A photo that cannot be decoded is no error but a row whose `valid` is false. Tensors of
 numbers take JSON numbers alone, those of integers whole numbers without a decimal
 point within the type's range. Float images are not checked against [0, 1].
@@ -452,9 +453,7 @@ def make_app(
     )
 
 
-async def _read_body(
-    request: requests.Request, max_body: int, seconds: float
-) -> bytes:
+async def _read_body(request: requests.Request, max_body: int, seconds: float) -> bytes:
     body = bytearray()
     begun = asyncio.get_running_loop().time()
     length = request.headers.get("content-length", "0")

@@ -59,8 +59,8 @@ def add_quality_flag(parser: Parser) -> None:
     parser.add_argument(
         "--quality",
         type=whole_number(1, 100),
-        help="Quality of JPEG, WebP and AVIF files, 1 to 100; by default IN's own where "
-        "it has one, else 95 for JPEG, lossless for WebP and 90 for AVIF.",
+        help="Quality of JPEG, WebP and AVIF files, 1 to 100; by default IN's own "
+        "where it has one, else 95 for JPEG, lossless for WebP and 90 for AVIF.",
     )
 
 

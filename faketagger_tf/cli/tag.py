@@ -42,10 +42,10 @@ def define(parser: Parser) -> None:
         "--check",
         True,
         "Read every face's tag back from the encoded file before it is written. One "
-        "that does not read is refined, then made stronger by up to 5 dB unless --psnr "
-        "is given, then the file is coded with less loss unless --quality is given; the "
-        "row names the faces where nothing helps. If no face reads, the photo's centred "
-        "square is tagged. --no-check is nearly twice as fast.",
+        "that does not read is refined, then made stronger by up to 5 dB unless "
+        "--psnr is given, then the file is coded with less loss unless --quality is "
+        "given; the row names the faces where nothing helps. If no face reads, the "
+        "photo's centred square is tagged. --no-check is nearly twice as fast.",
     )
     parser.add_switch(
         "--retag",

@@ -101,9 +101,10 @@ def measure_files(
             if seconds and time.monotonic() - begun > seconds:
                 return
             first = number * each
-            yield path, [
-                ways[(first + i) % len(ways)] for i in range(each or len(ways))
-            ]
+            yield (
+                path,
+                [ways[(first + i) % len(ways)] for i in range(each or len(ways))],
+            )
 
     def run(item):
         path, own = item
@@ -126,7 +127,9 @@ def measure_files(
 
 def _run(tagger: Tagger, path: str, way: Way, fpr: float) -> Outcome:
     extension, quality = way
-    payload = zlib.crc32(os.path.basename(path).encode()) % 2**tagger.config.payload_bits
+    payload = (
+        zlib.crc32(os.path.basename(path).encode()) % 2**tagger.config.payload_bits
+    )
     with tempfile.TemporaryDirectory() as folder:
         output = os.path.join(folder, f"tagged{extension}")
         try:
@@ -171,8 +174,10 @@ def markdown_files(report: dict) -> str:
         "wrong": "wrong",
     }
     rows = [
-        [*("default" if row[key] is None else row[key] for key in titles)]
-        + [f"{row['growth']:.2f}"]
+        [
+            *("default" if row[key] is None else row[key] for key in titles),
+            f"{row['growth']:.2f}",
+        ]
         for row in report["rows"]
     ]
     table = markdown_table([*titles.values(), "size / input's"], rows)

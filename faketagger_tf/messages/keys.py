@@ -75,12 +75,11 @@ def _as_utf8(data: bytes, name: str) -> bytes:
                     return text.encode()
             except UnicodeError:
                 pass
-            # Drawn bytes begin so too, one key of 30,000: which of the two it is cannot
-            # be told.
+            # Drawn bytes begin so too, one key in 30,000: which it is cannot be told.
             raise ValueError(
                 f"The key file {name!r} begins with the byte-order mark of {encoding}, "
                 f"but holds no such text. Received: {len(data)} bytes. Accepted: text, "
-                "or bytes that begin otherwise, for example from `openssl rand -hex 32`."
+                "or bytes that begin otherwise, as from `openssl rand -hex 32`."
             )
     for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
         # Plain letters of UTF-16 without a mark: every second byte is zero.

@@ -78,9 +78,9 @@ def tag_file(
 ) -> dict:
     """Tags a photo file.
 
-    What is read back is the encoded file, through the same reader as `trace_file`. Where
-    its coding kills a tag that cannot be made strong enough, it is coded with less loss,
-    unless the quality is given.
+    What is read back is the encoded file, through the same reader as `trace_file`.
+    Where its coding kills a tag that cannot be made strong enough, it is coded with
+    less loss, unless the quality is given.
 
     A photo that carries a tag of this tagger and key already is refused. It is read
     straight for that, one decoding a face: a tag that only a search would find (of a

@@ -248,7 +248,7 @@ class Tagger:
         return likely, confidence
 
     def _face_canvases(self, photo: np.ndarray, turns: int) -> list[Canvas]:
-        """Canvases of the faces that the photo shows, turned by 90 degrees `turns` times.
+        """Canvases of the faces that the photo shows, turned `turns` times 90 degrees.
 
         They lie in the photo as given.
         """

@@ -1,8 +1,9 @@
-"""File names that are not UTF-8, break lines, or speak to terminals and spreadsheets."""
+"""File names that are no UTF-8, break lines, or speak to terminals or spreadsheets."""
 
 import csv
 import json
 import os
+import pathlib
 import unicodedata
 
 import pytest
@@ -27,12 +28,12 @@ def source(tmp_path, photo):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in NAMES:
-        (folder / os.fsdecode(name)).write_bytes(open(photo, "rb").read())
+        (folder / os.fsdecode(name)).write_bytes(pathlib.Path(photo).read_bytes())
     return folder
 
 
 def check_terminal(text):
-    """Lines alone: nothing that a terminal would obey, nothing that cannot be encoded."""
+    """Lines alone: nothing that a terminal would obey or that cannot be encoded."""
     text.encode()
     kinds = {unicodedata.category(letter) for letter in text.replace("\n", "")}
     assert kinds.isdisjoint({"Cc", "Cf", "Cs"})
@@ -62,7 +63,8 @@ def test_a_whole_run(faketagger, tmp_path, source, capsys, monkeypatch):
     monkeypatch.chdir(target)  # So that names stand alone in their cells.
     files = os.listdir(".")
     assert faketagger("trace", "--csv=../cells/t.csv", "--", *files) == 0
-    cells = [row["file"] for row in csv.DictReader(open("../cells/t.csv"))]
+    with open("../cells/t.csv") as file:
+        cells = [row["file"] for row in csv.DictReader(file)]
     assert len(cells) == len(NAMES) and "'=HYPERLINK(1).png" in cells
     assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells)
 
@@ -101,7 +103,7 @@ def test_outputs_that_are_one_on_some_disks_are_refused(
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in (first, second):
-        (source / name).write_bytes(open(photo, "rb").read())
+        (source / name).write_bytes(pathlib.Path(photo).read_bytes())
     assert faketagger("tag", source, target, "--overwrite") == 2
     assert "different files on every disk" in capsys.readouterr().err
     assert not target.exists()
@@ -139,7 +141,7 @@ def test_a_byte_order_mark_for_excel(faketagger, tmp_path, photo, capsys):
         assert faketagger("tag", photo, tmp_path / "o.png", *flags) == 0
     data = table.read_bytes()
     assert data.startswith(b"\xef\xbb\xbffile,") and data.count(b"\xef\xbb\xbf") == 1
-    assert len(list(csv.DictReader(open(table, encoding="utf-8-sig")))) == 2
+    assert len(list(csv.DictReader(table.open(encoding="utf-8-sig")))) == 2
     assert faketagger("tag", photo, tmp_path / "p.png", "--csv-excel") == 2
     assert "--csv-excel goes with --csv" in capsys.readouterr().err
 

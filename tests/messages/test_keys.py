@@ -67,7 +67,9 @@ def test_key_files(tmp_path):
         KeyedCode(b"short", 32, 64)
 
 
-@pytest.mark.parametrize("text", ["0123456789abcdef" * 4, "pass phrase of \u00e9t\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["0123456789abcdef" * 4, "pass phrase of \u00e9t\u00e9"]
+)
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 @pytest.mark.parametrize(
     "encoding",

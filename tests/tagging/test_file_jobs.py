@@ -188,9 +188,7 @@ def test_a_damaged_suspect_is_read_with_a_note(tagger, photo, tmp_path):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_photo_on_its_side_reads_however_it_is_turned(
-    tagger, photo, tmp_path, turns
-):
+def test_a_photo_on_its_side_reads_however_it_is_turned(tagger, photo, tmp_path, turns):
     lying, output, upright = (tmp_path / f"{n}.png" for n in ("lying", "out", "up"))
     write_image(lying, np.ascontiguousarray(np.rot90(read_photo(photo), turns)))
     row = tag_file(tagger, lying, output, 7)
