@@ -3,15 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= drawn
 RUN ?= runs/demo
-# What the exports, the page and the benchmarks take: a preset or a trained run's folder.
+# What the exports and the benchmarks take: a preset or a trained run's folder; the page
+# takes a preset.
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-tflite bench-serving bench-rivagan web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
-$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-dev.txt
+$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --editable .
 	touch $@
 
 demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or DATA=folder
@@ -24,11 +27,14 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/demo_evaluate.cfg \
 	  --data=$(DATA) --swap_model=$(RUN)/faceswap --tagger=$(RUN)/joint \
 	  --tflite=$(RUN)/decoder.tflite --output=$(RUN)
-	$(BIN)/python -m faketagger_tf.lite --fpr=1e-3 $(RUN)/decoder.tflite \
+	$(BIN)/python -m faketagger_tf.lite --canvas --fpr=1e-3 $(RUN)/decoder.tflite \
 	  $(RUN)/tagged.png $(RUN)/swapped.jpg
 
 test: $(BIN)/.ready  ## the whole test suite, offline
 	$(BIN)/python -m pytest --ignore=tests/web
+
+test-fast: $(BIN)/.ready  ## the tests that take less than a second, in about a minute
+	$(BIN)/python -m pytest --ignore=tests/web -m "not slow"
 
 # Keras' JAX backend lives in an environment of its own: JAX slows TensorFlow's import.
 .venv-jax/.ready: requirements-jax.txt
@@ -83,6 +89,9 @@ visibility-cvvdp: visibility .venv-cvvdp/.ready  ## ColorVideoVDP's JOD of the s
 	.venv-cvvdp/bin/cvvdp --test build/pairs/*_tagged.png --ref build/pairs/*_cover.png \
 	  --display standard_fhd --result build/visibility-cvvdp.csv
 
+bench-faces: $(BIN)/.ready  ## the face detector beside its Keras path, on DATA=folder
+	$(BIN)/python -m benchmarks.faces --data=$(DATA)
+
 bench-tflite: $(BIN)/.ready  ## size, latency and agreement of every decoder file
 	$(BIN)/python -m benchmarks.tflite --tagger=$(TAGGER) --data=$(DATA) \
 	  --output=build/tflite.md
@@ -109,12 +118,8 @@ web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
 	touch $@
 
-web: $(BIN)/.ready web/node_modules/.ready  ## the browser page, in build/web
-	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite \
-	  --output=build/web-models/decoder.tflite
-	$(BIN)/python -m export.tflite --tagger=$(TAGGER) --overwrite --model=encoder \
-	  --precision=float16 --output=build/web-models/encoder.tflite
-	node web/build.mjs build/web build/web-models
+web: web/node_modules/.ready  ## the browser page of the preset TAGGER, in build/web
+	node web/build.mjs build/web faketagger_tf/weights/$(TAGGER)
 
 # The reference environment holds tensorflow-addons, which needs TF 2.15 and Python 3.11.
 .venv-tfa/.ready: requirements-tfa.txt

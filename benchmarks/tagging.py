@@ -42,12 +42,15 @@ flags.DEFINE_integer("count", 100, "Photos.", lower_bound=1)
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Photos at once.", lower_bound=1)
 flags.DEFINE_integer("refined", 8, "Photos whose tags are refined.", lower_bound=0)
 
-# Answers one command in a process of its own and prints its peak memory in MB.
+# Answers one command in a process of its own and prints its peak memory in MB. Not
+# getrusage's, which on Linux begins with that of the process that started it.
 ALONE = """
-import resource, sys
+import pathlib, re, sys
 from faketagger_tf.cli.main import main
 main(["faketagger", *sys.argv[1:]])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = pathlib.Path("/proc/self/status")
+peak = re.search(r"VmHWM:\\s+(\\d+)", status.read_text()) if status.exists() else None
+print("peak", int(peak[1]) / 1024 if peak else "nan")
 """
 
 

@@ -45,7 +45,11 @@ def main(argv: list[str]) -> int:
     """Runs the benchmark; see the module's docstring."""
     del argv
     config, encoder, decoder = load_tagger(FLAGS.tagger)
-    options = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
+    options = {
+        "image_size": config.image_size,
+        "canvas_scale": config.canvas_scale,
+        "outside": config.outside,
+    }
     calibration, _ = load_split(FLAGS.data, "train", **options)
     step = max(1, len(calibration) // tflite.CALIBRATION_CANVASES)
     calibration = tflite.calibration_canvases(

@@ -371,6 +371,7 @@ def main(argv: list[str]) -> int:
                 "train",
                 image_size=config.image_size,
                 canvas_scale=config.canvas_scale,
+                outside=config.outside,
             )
             step = max(1, len(covers) // CALIBRATION_CANVASES)
             covers = covers[::step][:CALIBRATION_CANVASES]

@@ -4,8 +4,8 @@
     class Options(Checked):
         steps: int = option(1000, "Training steps in all.", low=1)
 
-    define_flags(Options())            # --steps, with its default, help and bounds
-    options = from_flags(Options())    # after absl has parsed them
+    if __name__ == "__main__":
+        run_command(Options(), main)  # main(options), with --steps in --help
 
 In the manner of etils' eapp, on absl's flags, so that --flagfile keeps working. A field
 that is itself a dataclass gives the flags of its own fields. A field without a help
@@ -15,11 +15,15 @@ text takes it from the class's docstring ("Attributes:").
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import sys
 import typing
+from collections.abc import Callable
 
 from absl import flags
+
+from faketagger_tf.command import run_main
 
 
 def option(default, help: str, *, low=None, high=None, choices=(), required=False):
@@ -131,8 +135,28 @@ def from_flags(defaults, values: flags.FlagValues = flags.FLAGS, exclude=()):
     return dataclasses.replace(defaults, **found)
 
 
+def flagfile(options) -> str:
+    """Returns the flags that give these options, one a line, for --flagfile."""
+    values = flags.FlagValues()
+    define_flags(options, values)
+    return values.flags_into_string()
+
+
+def run_command(defaults, run: Callable[[object], int | None]) -> None:
+    """Runs a command whose flags are those of `defaults`; never returns.
+
+    Args:
+        defaults: a dataclass instance.
+        run: takes the options that the flags give; returns the exit code. Its
+            ValueError gives one line and exit 2.
+    """
+    define_flags(defaults)
+    run_main(lambda argv: run(from_flags(defaults)))
+
+
 def _described(cls: type) -> dict[str, str]:
     """The sentences on the fields under "Attributes:" of a class's docstring."""
-    text = (cls.__doc__ or "").partition("Attributes:\n")[2]
-    found = re.findall(r"^ +(\w+): ((?:.+\n?)(?: {9,}.+\n?)*)", text, re.MULTILINE)
+    # Python 3.13 strips a docstring's indentation itself; older ones leave it to us.
+    text = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8,}.+)*)", text, re.MULTILINE)
     return {name: " ".join(words.split()) for name, words in found}

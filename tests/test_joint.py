@@ -25,6 +25,7 @@ STEP = """
 import json, sys
 import jax, keras, numpy as np
 assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+jax.config.update("jax_disable_most_optimizations", True)  # One step: compiling is all.
 from faketagger_tf import joint, losses
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.manipulations import Context, StatelessSeed, Swap, parse_chains

@@ -99,7 +99,7 @@ def test_missing_opencv_is_named(decoder_file):
 
 
 def test_what_is_wrong_is_named(decoder_file, tmp_path):
-    with pytest.raises(ValueError, match="no TFLite file"):
+    with pytest.raises(ValueError, match="no decoder file"):
         lite.load_decoder(str(tmp_path / "absent.tflite"))
     with pytest.raises(ValueError, match="no decoder file"):
         lite.load_description(str(tmp_path / "absent.tflite"))

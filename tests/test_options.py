@@ -6,7 +6,14 @@ import pathlib
 import pytest
 from absl import flags
 
-from faketagger_tf.options import Checked, define_flags, from_flags, nested, option
+from faketagger_tf.options import (
+    Checked,
+    define_flags,
+    flagfile,
+    from_flags,
+    nested,
+    option,
+)
 from trainers.evaluate import EvaluateOptions
 from trainers.faceswap import FaceswapOptions
 from trainers.joint import JointOptions
@@ -90,6 +97,15 @@ def test_bounds_hold_for_flags_and_for_the_dataclass():
         parse(Options(), "--output=o", "--steps=0")
     with pytest.raises(ValueError, match=r"--steps must be at least 1 and at most 99"):
         Options(steps=100)
+
+
+def test_a_flagfile_gives_the_same_options(tmp_path):
+    options = Options(
+        inner=Inner(9), names=("y", "z"), rates=(), loud=True, output="a b"
+    )
+    (tmp_path / "flags.cfg").write_text(flagfile(options))
+    found = parse(Options(rates=()), f"--flagfile={tmp_path / 'flags.cfg'}")
+    assert found == options
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.cfg")), ids=lambda p: p.stem)

@@ -9,6 +9,7 @@ import pytest
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.files import write_atomic
+from faketagger_tf.messages.presence import Presence
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
@@ -17,9 +18,11 @@ from faketagger_tf.models import (
 )
 from faketagger_tf.presets import (
     load_faceswap,
+    load_presence,
     load_swaps,
     load_tagger,
     save_faceswap,
+    save_presence,
     save_tagger,
 )
 
@@ -106,6 +109,20 @@ def test_two_unnamed_swap_models_are_refused(swap):
 def test_folder_without_a_swap_model_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no face-swap model.*faceswap\.json"):
         load_faceswap(tmp_path)
+
+
+def test_calibration_round_trip_and_errors(tagger):
+    folder, _ = tagger
+    assert load_presence(folder) is None
+    presence = Presence(1.5, 0.1, 1.2, 300, 9.0)
+    save_presence(folder, presence)
+    assert load_presence(folder) == presence
+    (folder / "presence.json").write_text('{"threshold": "high"}')
+    with pytest.raises(ValueError, match="finite"):
+        load_presence(folder)
+    (folder / "presence.json").write_text('{"thresholds": 1.5}')
+    with pytest.raises(ValueError, match=r"Unknown field in .*presence\.json"):
+        load_presence(folder)
 
 
 def test_write_atomic_keeps_the_old_file_when_writing_fails(tmp_path):

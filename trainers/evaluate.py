@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 
 from faketagger_tf import lite
-from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.data.load import load_split
 from faketagger_tf.drawn import draw_photo, identity_from_seed
@@ -30,7 +29,7 @@ from faketagger_tf.evaluation.report import write_report
 from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
-from faketagger_tf.options import Checked, define_flags, from_flags, option
+from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import load_presence, load_swaps, load_tagger
 from faketagger_tf.tagging.refine import CHAINS, Refiner
@@ -184,6 +183,7 @@ def evaluate(options: EvaluateOptions) -> str:
         options.split,
         image_size=config.image_size,
         canvas_scale=config.canvas_scale,
+        outside=config.outside,
     )
     kept = slice(options.limit or None)
     covers, identities = covers[kept], identities[kept]
@@ -223,15 +223,11 @@ def evaluate(options: EvaluateOptions) -> str:
     return table
 
 
-def main(argv: list[str]) -> int:
+def main(options: EvaluateOptions) -> None:
     """Runs the command; see the module's docstring."""
-    del argv
-    options = from_flags(EvaluateOptions())
     print(evaluate(options))
     print(f"Wrote report.json, report.md and panel.png to {options.output}")
-    return 0
 
 
 if __name__ == "__main__":
-    define_flags(EvaluateOptions())
-    run_main(main)
+    run_command(EvaluateOptions(), main)

@@ -14,15 +14,13 @@ import pathlib
 
 import keras
 import tensorflow as tf
-from absl import flags
 
 from faketagger_tf import losses
-from faketagger_tf.command import run_main
 from faketagger_tf.data import paired_faces_dataset
 from faketagger_tf.data.load import load_identities
 from faketagger_tf.manipulations import StatelessSeed, random_warp
 from faketagger_tf.models import FaceswapConfig, build_faceswap, render
-from faketagger_tf.options import Checked, define_flags, from_flags, nested, option
+from faketagger_tf.options import Checked, flagfile, nested, option, run_command
 from faketagger_tf.presets import FACESWAP_CONFIG, load_weights, save_faceswap
 from trainers import loop
 
@@ -150,12 +148,11 @@ class FaceswapTrainer:
         save_faceswap(folder, self.config, self.model)
 
 
-def train(options: FaceswapOptions, flagfile: str = "") -> int:
+def train(options: FaceswapOptions) -> int:
     """Trains a face-swap model as the command does; returns the exit code.
 
     Args:
         options: what the flags say; the identities are those of the data.
-        flagfile: the flags' text, which is kept in the run's folder.
 
     Raises:
         ValueError: an option that does not fit the data, the devices or the folder.
@@ -176,16 +173,11 @@ def train(options: FaceswapOptions, flagfile: str = "") -> int:
         group_seed=options.group_seed,
     )
     config = dataclasses.replace(model, identities=tuple(faces))
-    folder = loop.check_output(run.output, config.to_json(), FACESWAP_CONFIG, flagfile)
+    folder = loop.check_output(
+        run.output, config.to_json(), FACESWAP_CONFIG, flagfile(options)
+    )
     return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command; see the module's docstring."""
-    del argv
-    return train(from_flags(FaceswapOptions()), flags.FLAGS.flags_into_string())
-
-
 if __name__ == "__main__":
-    define_flags(FaceswapOptions())
-    run_main(main)
+    run_command(FaceswapOptions(), train)

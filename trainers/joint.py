@@ -21,17 +21,16 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import flags, logging
+from absl import logging
 
 from faketagger_tf import joint, losses
-from faketagger_tf.command import run_main
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data.load import is_tfrecord, load_dataset, load_split
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
 from faketagger_tf.manipulations.random import uniform
 from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
-from faketagger_tf.options import Checked, define_flags, from_flags, nested, option
+from faketagger_tf.options import Checked, flagfile, nested, option, run_command
 from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
 from trainers import loop
 
@@ -428,12 +427,11 @@ class JointTrainer:
             save_tagger(folder, self.config, self.encoder, self.decoder)
 
 
-def train(options: JointOptions, flagfile: str = "") -> int:
+def train(options: JointOptions) -> int:
     """Trains a tagger as the command does; returns the process's exit code.
 
     Args:
         options: what the flags say.
-        flagfile: the flags' text, which is kept in the run's folder.
 
     Raises:
         ValueError: an option that does not fit the data, the devices or the folder.
@@ -446,8 +444,12 @@ def train(options: JointOptions, flagfile: str = "") -> int:
     parse_chains(options.cover_manipulation)
     for spec in options.manipulation:
         joint.parse_share(spec)
-    folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile)
-    geometry = {"image_size": config.image_size, "canvas_scale": config.canvas_scale}
+    folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile(options))
+    geometry = {
+        "image_size": config.image_size,
+        "canvas_scale": config.canvas_scale,
+        "outside": config.outside,
+    }
     dataset = load_dataset(
         run.data,
         split="train",
@@ -465,12 +467,5 @@ def train(options: JointOptions, flagfile: str = "") -> int:
     return loop.run(JointTrainer(options, strategy, dataset, validation), folder)
 
 
-def main(argv: list[str]) -> int:
-    """Runs the command; see the module's docstring."""
-    del argv
-    return train(from_flags(JointOptions()), flags.FLAGS.flags_into_string())
-
-
 if __name__ == "__main__":
-    define_flags(JointOptions())
-    run_main(main)
+    run_command(JointOptions(), train)

@@ -1,36 +1,31 @@
-import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
-import { addResidual, centredSquare, cropCanvas, decode, encode, pValue } from "./codec.js";
+// The page: opens a photo, shows what the tagger reads, and saves a tagged copy.
+import { loadLiteRt } from "@litertjs/core";
+import { fromRgba, toRgba } from "./canvas.js";
+import { loadTagger } from "./tagger.js";
 
 const MAX_PIXELS = 50e6;
-const MIN_SIDE = 16;
-const FPR = 1e-6; // Largest p-value of a tag that counts as found.
+const MIN_SIDE = 96;
+const FPR = 1e-6; // Largest p-value of a tag that counts as found, unless ?fpr= sets it.
 const $ = (id) => document.getElementById(id);
-const models = {};
-let photo = null; // {width, height, data} of RGBA bytes
-let square = null;
-let picture = null; // What is drawn on the page.
+let tagger = null;
+let photo = null; // {width, height, data} of RGB bytes
+let busy = Promise.resolve();
 
+/** Says how things stand, and lets the browser show it before more is computed. */
 function say(text, error = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", error);
+  return new Promise((shown) => setTimeout(shown));
 }
 
-async function loadModel(name) {
-  const answer = await fetch(`${name}.tflite.json`);
-  if (!answer.ok) throw new Error(`${name}.tflite.json is missing.`);
-  const about = await answer.json();
-  return { about, net: await loadAndCompile(`${name}.tflite`, { accelerator: "wasm" }) };
+/** Runs one thing after the other, and says what went wrong. */
+function queue(action) {
+  busy = busy.then(action).catch((error) => say(error.message, true));
+  return busy;
 }
 
-async function run({ about, net }, values) {
-  const tensors = {};
-  for (const { name, shape } of about.inputs)
-    tensors[name] = Tensor.fromTypedArray(values[name], shape);
-  const outputs = await net.run(about.signature, tensors);
-  const result = Float32Array.from(await outputs[about.outputs[0].name].data());
-  for (const tensor of [...Object.values(tensors), ...Object.values(outputs)]) tensor.delete();
-  return result;
-}
+const hex = (payload) =>
+  "0x" + payload.toString(16).toUpperCase().padStart(Math.ceil(tagger.about.payload_bits / 4), "0");
 
 async function openPhoto(file) {
   let bitmap;
@@ -52,114 +47,115 @@ async function openPhoto(file) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return context.getImageData(0, 0, width, height);
+  return fromRgba(context.getImageData(0, 0, width, height));
 }
 
-async function read() {
-  const { about } = models.decoder;
-  const image = cropCanvas(photo, square, about.image_size);
-  const logits = await run(models.decoder, { image });
-  const word = decode(about, Array.from(logits));
-  const digits = Math.ceil(about.payload_bits / 4);
-  $("payload").textContent = "0x" + word.payload.toString(16).toUpperCase().padStart(digits, "0");
-  const p = pValue(about, word);
-  const found = word.crcOk && p <= FPR;
-  $("verdict").textContent = found ? "A tag was found." : "No tag was found here.";
-  $("verdict").classList.toggle("found", found);
-  $("checksum").textContent = word.crcOk ? "right" : "wrong";
-  $("confidence").textContent =
-    `an untagged photo reads like this with probability ${p.toPrecision(2)}`;
-  $("corrected").textContent = `${word.correctedBits} of ${about.message_bits} bits`;
-  $("bits").textContent = Array.from(logits, (value) => (value > 0 ? 1 : 0)).join("");
-  return { logits: Array.from(logits), codeBits: word.codeBits, p, found };
+function pixels(image) {
+  const { width, height, data } = toRgba(image);
+  return new ImageData(data, width, height);
 }
 
-function draw() {
+/** Draws the photo and, numbered, where it was read. */
+function draw(image, readings) {
   const canvas = $("photo");
-  [canvas.width, canvas.height] = [photo.width, photo.height];
+  [canvas.width, canvas.height] = [image.width, image.height];
   const context = canvas.getContext("2d");
-  context.putImageData(picture, 0, 0);
-  const line = Math.max(2, photo.width / 300);
+  context.putImageData(pixels(image), 0, 0);
+  const line = Math.max(2, Math.max(image.width, image.height) / 250);
   context.lineWidth = line;
-  for (const [colour, dash] of [["#fff", []], ["#000", [4 * line, 4 * line]]]) {
-    context.strokeStyle = colour;
-    context.setLineDash(dash);
-    context.strokeRect(square.left, square.top, square.side, square.side);
+  context.lineJoin = "round";
+  context.font = `bold ${9 * line}px system-ui, sans-serif`;
+  readings.forEach(({ corners, found }, number) => {
+    context.beginPath();
+    for (const corner of corners) context.lineTo(...corner);
+    context.closePath();
+    // Found places have a closed line, the others a dashed one: not a matter of colour.
+    for (const [colour, width] of [["#000", 2.2 * line], ["#fff", line]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.setLineDash(found ? [] : [4 * line, 4 * line]);
+      context.stroke();
+    }
+    // Inside the photo, where a canvas reaches over its border.
+    const x = Math.min(Math.max(corners[0][0], 0), image.width - 12 * line) + 3 * line;
+    const y = Math.min(Math.max(corners[0][1], 0), image.height - 12 * line) + 10 * line;
+    context.setLineDash([]);
+    context.lineWidth = 2 * line;
+    context.strokeStyle = "#000";
+    context.strokeText(number + 1, x, y);
+    context.fillStyle = "#fff";
+    context.fillText(number + 1, x, y);
+  });
+}
+
+function describe({ payload, p, found, mirrored, correctedBits, face }) {
+  const item = document.createElement("li");
+  const add = (tag, text, name = "") =>
+    item.append(Object.assign(document.createElement(tag), { textContent: text, className: name }));
+  const probability = `an untagged ${face ? "face" : "photo"} reads like this with probability ${p.toPrecision(2)}`;
+  if (found) {
+    add("span", hex(payload), "payload");
+    if (mirrored) add("strong", "Read from a mirrored copy.");
+    add("span", `${correctedBits} of ${tagger.about.message_bits} bits corrected; ${probability}.`);
+  } else {
+    add("span", `No tag: ${probability}.`);
   }
+  if (!face) add("span", "This is the centred square, not a face.");
+  return item;
 }
 
-function place(left, top, side) {
-  side = Math.min(Math.max(side, MIN_SIDE), photo.width, photo.height);
-  square = {
-    left: Math.min(Math.max(left, 0), photo.width - side),
-    top: Math.min(Math.max(top, 0), photo.height - side),
-    side,
-  };
-  draw();
+function show(image, readings) {
+  draw(image, readings);
+  const count = readings.filter((reading) => reading.found).length;
+  $("verdict").textContent =
+    count > 1 ? `${count} tags were found.` : count ? "A tag was found." : "No tag was found.";
+  $("verdict").classList.toggle("found", count > 0);
+  $("noface").hidden = readings.some((reading) => reading.face);
+  $("readings").replaceChildren(...readings.map(describe));
+  window.readings = readings.map((reading) => ({ ...reading, payload: hex(reading.payload) }));
+  $("work").hidden = false;
 }
 
-let busy = Promise.resolve();
-
-/** Runs one thing after the other, and says what went wrong. */
-function queue(action) {
-  busy = busy.then(action).catch((error) => say(error.message, true));
-  return busy;
-}
+const examine = (image) =>
+  tagger.examine(image, (done, all) => say(`Reading face ${done + 1} of ${all} …`));
 
 function take(file) {
   return queue(async () => {
     if (!file) return;
     $("work").hidden = true;
     $("download").hidden = true;
-    say(`Reading ${file.name} …`);
-    photo = picture = await openPhoto(file);
-    square = centredSquare(photo.width, photo.height);
-    draw();
-    window.reading = await read();
-    $("work").hidden = false;
-    say(`Read ${file.name}.`);
-  });
-}
-
-function reread() {
-  return queue(async () => {
-    window.reading = await read();
-    say("Read the square.");
+    await say(`Looking for faces in ${file.name} …`);
+    photo = await openPhoto(file);
+    show(photo, await examine(photo));
+    await say(`Read ${file.name}.`);
   });
 }
 
 async function tag() {
-  const { about } = models.encoder;
+  const most = (1n << BigInt(tagger.about.payload_bits)) - 1n;
   const text = $("value").value.trim().replace(/^0x/i, "");
-  const most = (1n << BigInt(about.payload_bits)) - 1n;
   if (!/^[0-9a-f]+$/i.test(text) || BigInt("0x" + text) > most)
     throw new Error(`A payload is a hexadecimal number up to ${most.toString(16).toUpperCase()}.`);
-  say("Tagging …");
-  const psnr = about.inputs.find((input) => input.name === "psnr")?.default;
-  const residual = await run(models.encoder, {
-    cover: cropCanvas(photo, square, about.image_size),
-    message: Float32Array.from(encode(about, BigInt("0x" + text))),
-    psnr: Float32Array.of(psnr ?? 0),
-  });
-  addResidual(photo, square, residual, about.image_size);
-  draw();
-  const canvas = new OffscreenCanvas(photo.width, photo.height);
-  canvas.getContext("2d").putImageData(photo, 0, 0);
+  const payload = BigInt("0x" + text);
+  $("download").hidden = true;
+  await say("Tagging …");
+  const tagged = await tagger.embed(photo, payload);
+  const readings = await examine(tagged);
+  const good = readings.filter((reading) => reading.found && reading.payload === payload);
+  if (!good.length)
+    throw new Error("The tag does not read back, so that there is nothing to save.");
+  show(tagged, readings);
+  const canvas = new OffscreenCanvas(tagged.width, tagged.height);
+  canvas.getContext("2d").putImageData(pixels(tagged), 0, 0);
   const link = $("download");
   URL.revokeObjectURL(link.href);
   link.href = URL.createObjectURL(await canvas.convertToBlob({ type: "image/png" }));
   link.download = "tagged.png";
   link.hidden = false;
-  window.reading = await read();
-  say("Tagged, and read back.");
+  await say(`Tagged; ${good.length} of ${readings.length} tags read back.`);
 }
 
 $("file").addEventListener("change", (event) => take(event.target.files[0]));
-$("centre").addEventListener("click", () => {
-  square = centredSquare(photo.width, photo.height);
-  draw();
-  reread();
-});
 $("tag").addEventListener("submit", (event) => {
   event.preventDefault();
   queue(tag);
@@ -171,50 +167,16 @@ for (const type of ["dragover", "dragleave", "drop"])
     if (type === "drop" && !$("file").disabled) take(event.dataTransfer.files[0]);
   });
 
-let anchor = null;
-function pixel(event) {
-  const box = $("photo").getBoundingClientRect();
-  return [
-    ((event.clientX - box.left) * photo.width) / box.width,
-    ((event.clientY - box.top) * photo.height) / box.height,
-  ];
-}
-$("photo").addEventListener("pointerdown", (event) => {
-  anchor = pixel(event);
-  $("photo").setPointerCapture(event.pointerId);
-});
-$("photo").addEventListener("pointermove", (event) => {
-  if (!anchor) return;
-  const [x, y] = pixel(event);
-  const side = Math.max(Math.abs(x - anchor[0]), Math.abs(y - anchor[1]));
-  place(x < anchor[0] ? anchor[0] - side : anchor[0], y < anchor[1] ? anchor[1] - side : anchor[1], side);
-});
-$("photo").addEventListener("pointerup", () => {
-  if (anchor) reread();
-  anchor = null;
-});
-$("photo").addEventListener("keydown", (event) => {
-  const step = Math.max(1, Math.round(square.side / 40));
-  const { left, top, side } = square;
-  const moves = {
-    ArrowLeft: [left - step, top, side],
-    ArrowRight: [left + step, top, side],
-    ArrowUp: [left, top - step, side],
-    ArrowDown: [left, top + step, side],
-    "+": [left - step, top - step, side + 2 * step],
-    "-": [left + step, top + step, side - 2 * step],
-  };
-  const move = moves[event.key === "=" ? "+" : event.key];
-  if (!move) return;
-  event.preventDefault();
-  place(...move);
-  reread();
-});
-
 queue(async () => {
   await loadLiteRt("./litert/wasm/");
-  models.decoder = await loadModel("decoder");
-  models.encoder = await loadModel("encoder");
+  const fpr = Number(new URLSearchParams(location.search).get("fpr") ?? FPR);
+  if (!(fpr > 0 && fpr < 1)) throw new Error("fpr must be a rate: above 0, below 1.");
+  tagger = await loadTagger(fpr);
   $("file").disabled = false;
-  say("Ready.");
+  const { message_bits: bits } = tagger.about;
+  await say(
+    tagger.isTooShort
+      ? `Ready, but ${bits} bits are too few for p-values of ${fpr}: nothing will be found. Add ?fpr=1e-3 to the address.`
+      : "Ready.",
+  );
 });

@@ -1,10 +1,12 @@
 // Puts the page together: node build.mjs OUTPUT MODELS
-// MODELS is a folder with decoder.tflite, encoder.tflite and their .json, batch 1.
+// MODELS is a preset's folder: decoder.tflite, encoder.tflite and their .json. The face
+// networks come from the library.
 import { cpSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
+const faces = join(here, "..", "faketagger_tf", "weights", "faces");
 const [output, models] = process.argv.slice(2);
 if (!output || !models) {
   console.error("Usage: node build.mjs OUTPUT MODELS");
@@ -13,13 +15,15 @@ if (!output || !models) {
 const files = ["decoder", "encoder"].flatMap((name) => [`${name}.tflite`, `${name}.tflite.json`]);
 const missing = files.filter((name) => !existsSync(join(models, name)));
 if (missing.length) {
-  console.error(`Error: ${models} lacks ${missing.join(", ")}; write them with export.tflite.`);
+  console.error(`Error: ${models} lacks ${missing.join(", ")}; publish the run with export.preset.`);
   process.exit(2);
 }
 mkdirSync(output, { recursive: true });
-for (const name of ["index.html", "app.js", "codec.js", "style.css"])
-  cpSync(join(here, name), join(output, name));
+const page = ["app", "tagger", "search", "faces", "canvas", "codec"].map((name) => `${name}.js`);
+for (const name of ["index.html", "style.css", ...page]) cpSync(join(here, name), join(output, name));
 for (const name of files) cpSync(join(models, name), join(output, name));
+for (const name of ["pnet.tflite", "rnet.tflite", "onet.tflite", "faces.json", "LICENSE-mtcnn"])
+  cpSync(join(faces, name), join(output, "faces", name));
 const packages = join(here, "node_modules", "@litertjs");
 cpSync(join(packages, "core", "dist", "index.js"), join(output, "litert", "core.js"));
 cpSync(join(packages, "wasm-utils", "dist"), join(output, "litert", "wasm-utils"), {

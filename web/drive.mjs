@@ -1,11 +1,13 @@
 // Opens the page in headless Chromium: node drive.mjs FOLDER JOB
-// JOB: JSON {photos: [path], noImage: path, tag: {photo, payload, output}, screenshot}.
-// Prints JSON {readings, noImage, tagged, hosts}.
+// JOB: JSON {query: after the address, photos: [path], noImage, tags: [{photo, payload, output}], screenshot}.
+// Prints JSON {ready, readings: by photo, tagged: [readings by tag], noImage, hosts}.
 import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
-import { extname, join, normalize } from "node:path";
+import { basename, extname, join, normalize } from "node:path";
 import { chromium } from "playwright-core";
 
+// A page that shares its processor with other work takes several times as long.
+const TIMEOUT = 300_000;
 const [folder, jobFile] = process.argv.slice(2);
 const job = JSON.parse(readFileSync(jobFile, "utf8"));
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".wasm": "application/wasm" };
@@ -18,48 +20,62 @@ const server = createServer((request, response) => {
 });
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"], timeout: TIMEOUT });
 try {
   const page = await browser.newPage({ viewport: { width: 420, height: 900 } });
+  page.setDefaultTimeout(TIMEOUT);
   const hosts = new Set();
   page.on("request", (request) => hosts.add(new URL(request.url()).hostname));
   page.on("pageerror", (error) => console.error(`page: ${error.message}`));
-  const until = (text) =>
-    page.waitForFunction(
-      (wanted) => new RegExp(wanted).test(document.getElementById("status").textContent),
-      text,
-      { timeout: 30_000 },
+  const status = () => page.textContent("#status");
+  /** Waits until the page says something that starts so, or says that it failed. */
+  const until = async (start, error = false) => {
+    await page.waitForFunction(
+      (wanted) => {
+        const status = document.getElementById("status");
+        return status.textContent.startsWith(wanted) || status.classList.contains("error");
+      },
+      start,
     );
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await until("^Ready");
-  const value = (id) => page.textContent(`#${id}`);
-  const result = { readings: [] };
-  for (const path of job.photos) {
+    const text = await status();
+    if (!error && !text.startsWith(start)) throw new Error(`The page says: ${text}`);
+    return text;
+  };
+  const open = async (path) => {
     await page.setInputFiles("#file", path);
-    await until(`^Read ${path.split("/").pop()}`);
-    result.readings.push({
-      ...(await page.evaluate(() => window.reading)),
-      bits: await value("bits"),
-      payload: await value("payload"),
-      checksum: await value("checksum"),
-    });
+    await until(`Read ${basename(path)}`);
+    return page.evaluate(() => window.readings);
+  };
+  await page.goto(`http://127.0.0.1:${server.address().port}/${job.query ?? ""}`);
+  const result = { ready: await until("Ready", true), readings: {}, tagged: [] };
+  for (const path of job.photos ?? []) {
+    const start = performance.now();
+    const readings = await open(path);
+    const text = await page.innerText("#work");
+    result.readings[path] = { readings, text, ms: performance.now() - start };
   }
-  await page.setInputFiles("#file", job.tag.photo);
-  await until("^Read ");
-  await page.fill("#value", job.tag.payload);
-  await page.press("#value", "Enter");
-  await until("^Tagged");
-  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
-  await download.saveAs(job.tag.output);
-  result.tagged = await value("payload");
+  // By keyboard alone, once the file is chosen.
+  for (const { photo, payload, output } of job.tags ?? []) {
+    await open(photo);
+    await page.focus("#file");
+    await page.keyboard.press("Tab");
+    await page.keyboard.type(payload);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    const said = await until("Tagged;");
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.focus("#download").then(() => page.keyboard.press("Enter")),
+    ]);
+    await download.saveAs(output);
+    result.tagged.push({ said, readings: await page.evaluate(() => window.readings) });
+    await page.fill("#value", "");
+  }
   if (job.screenshot) await page.screenshot({ path: job.screenshot, fullPage: true });
-  await page.focus("#photo");
-  await page.keyboard.press("-");
-  await until("^Read the square");
-  result.moved = await page.evaluate(() => window.reading.logits);
-  await page.setInputFiles("#file", job.noImage);
-  await until("no image");
-  result.noImage = await value("status");
+  if (job.noImage) {
+    await page.setInputFiles("#file", job.noImage);
+    result.noImage = await until("(an error)", true);
+  }
   result.hosts = [...hosts];
   console.log(JSON.stringify(result));
 } finally {

@@ -26,7 +26,7 @@ from faketagger_tf.photos.codec import read_photo
 from faketagger_tf.photos.faces import Face, detect_faces
 
 CACHE = ".landmarks.json"
-VERSION = 1  # Of the detector's results; raise it when they change.
+VERSION = 2  # Of the detector's results; raise it when they change.
 OVERLAP = 0.2  # Least intersection over union of a listed box and a found one.
 
 
@@ -103,7 +103,11 @@ def _find_in_folder(
     if missing:
         with futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             results = tqdm(
-                pool.map(find, missing), "finding faces", len(missing), unit="photo"
+                pool.map(find, missing),
+                "finding faces",
+                len(missing),
+                unit="photo",
+                disable=None,  # Unless standard error is a terminal.
             )
             for path, found in zip(missing, results, strict=True):
                 if found is not None:

@@ -38,6 +38,7 @@ def load_split(
     image_size: int,
     canvas_scale: float,
     margin: float = 0.0,
+    outside: str = "repeat",
     groups: int = 0,
     people_per_group: int = 0,
     group_seed: int = 0,
@@ -50,6 +51,7 @@ def load_split(
         image_size: side S of the canvas in pixels.
         canvas_scale: side of the canvas over that of the face box.
         margin: extra border as a fraction of S.
+        outside: what lies beyond a photo's border, see `photos.warp_canvas`.
         groups: composite identities to gather the people into; 0 for none.
         people_per_group: people in each of them; 0 shares all out.
         group_seed: seed of the grouping.
@@ -71,7 +73,7 @@ def load_split(
     if groups:
         photos = group_people(photos, groups, people_per_group or None, group_seed)
     photos = find_landmarks(photos)
-    canvases, kept, _ = load_canvases(photos, image_size, canvas_scale, margin)
+    canvases, kept, _ = load_canvases(photos, image_size, canvas_scale, margin, outside)
     return canvases, [photo.identity for photo in kept]
 
 
@@ -99,6 +101,7 @@ def load_dataset(
     image_size: int,
     canvas_scale: float,
     margin: float,
+    outside: str = "repeat",
     message_bits: int,
     batch_size: int,
     seed: int,
@@ -129,6 +132,7 @@ def load_dataset(
                 batch_size,
                 canvas_scale=canvas_scale,
                 margin=margin,
+                outside=outside,
                 **options,
             )
         else:
@@ -138,6 +142,7 @@ def load_dataset(
                 image_size=image_size,
                 canvas_scale=canvas_scale,
                 margin=margin,
+                outside=outside,
             )
             logging.info("%d canvases of %s to train on.", len(canvases), data)
             source = functools.partial(

@@ -112,6 +112,8 @@ def find_photos(
     - photos in the folder itself: all below it are taken as one mixed set, each file
       a person of its own, with no identity.
 
+    Several folders, joined by commas, are one set of photos.
+
     Without a split column, 80% / 10% / 10% are drawn by hash: of people; or, where
     fewer than 20 people each have an identity, of files within each person, so that
     every identity is in every split. The draw does not depend on the machine, but
@@ -127,6 +129,10 @@ def find_photos(
             is missing, lacks columns or has bad values.
     """
     folder = os.fspath(data)
+    if "," in folder and not csv and not os.path.exists(folder):
+        parts = [find_photos(part, csv="") for part in folder.split(",")]
+        photos = PhotoSet(tuple(photo for part in parts for photo in part))
+        return photos.of_split(split)
     table = os.fspath(csv)
     if not table:
         if not os.path.isdir(folder):
@@ -200,14 +206,18 @@ def padded_size(image_size: int, margin: float) -> int:
 
 
 def read_canvas(
-    photo: Photo, image_size: int, canvas_scale: float = 1.9, margin: float = 0.0
+    photo: Photo,
+    image_size: int,
+    canvas_scale: float = 1.9,
+    margin: float = 0.0,
+    outside: str = "repeat",
 ) -> np.ndarray:
     """Reads one photo's canvas: [S', S', 3] uint8 with S' = `padded_size`.
 
     With landmarks it is the canvas that `tagging` cuts, which may be turned and reach
     over the photo's border; otherwise an upright square around the box, or the largest
     one. The margin is taken from around it, of an upright square as far as the photo
-    reaches.
+    reaches. `outside` is `warp_canvas`'s.
     """
     pixels = read_photo(photo.path)
     height, width = pixels.shape[:2]
@@ -215,7 +225,7 @@ def read_canvas(
     scale = canvas_scale * size / image_size
     if photo.landmarks:
         matrix = similarity_from_landmarks(np.array(photo.landmarks), size, scale)
-        return warp_canvas(pixels, matrix, size)
+        return warp_canvas(pixels, matrix, size, outside)
     try:
         square = canvas_square(width, height, photo.box, scale)
     except ValueError as error:
@@ -228,6 +238,7 @@ def load_canvases(
     image_size: int,
     canvas_scale: float = 1.9,
     margin: float = 0.0,
+    outside: str = "repeat",
 ) -> tuple[np.ndarray, PhotoSet, list[tuple[str, str]]]:
     """Reads the canvases of all photos into memory.
 
@@ -236,6 +247,7 @@ def load_canvases(
         image_size: side S of the canvas in pixels.
         canvas_scale: side of the canvas over that of the face box.
         margin: extra border as a fraction of S, for random crops in training.
+        outside: what lies beyond a photo's border, see `photos.warp_canvas`.
 
     Returns:
         (canvases, kept, skipped): [N, S', S', 3] uint8 with S' = `padded_size`, the
@@ -249,7 +261,7 @@ def load_canvases(
 
     def load(photo: Photo) -> np.ndarray | str:
         try:
-            return read_canvas(photo, image_size, canvas_scale, margin)
+            return read_canvas(photo, image_size, canvas_scale, margin, outside)
         except ValueError as error:
             return str(error)
 

@@ -93,6 +93,7 @@ def photo_dataset(
     training: bool,
     canvas_scale: float = 1.9,
     margin: float = 0.0,
+    outside: str = "repeat",
     cache_dir: str = "",
     skipped: dict[str, str] | None = None,
     **options,
@@ -106,7 +107,7 @@ def photo_dataset(
     Args:
         photos: the photos; "index" counts in them, "identity" is theirs.
         image_size, batch_size, training: as in `canvas_dataset`.
-        canvas_scale, margin: as in `load_canvases`.
+        canvas_scale, margin, outside: as in `load_canvases`.
         cache_dir: folder for a file that keeps the decoded canvases between epochs
             and runs (N * S' * S' * 3 bytes); "" for none.
         skipped: is filled with path -> reason.
@@ -116,7 +117,9 @@ def photo_dataset(
         raise ValueError("At least one photo is needed. Received: an empty set.")
     size = padded_size(image_size, margin)
     skipped = {} if skipped is None else skipped
-    cache = _open_cache(cache_dir, photos, size, canvas_scale) if cache_dir else None
+    cache = None
+    if cache_dir:
+        cache = _open_cache(cache_dir, photos, size, canvas_scale, outside)
 
     def read(index: int) -> np.ndarray | None:
         if cache is not None and cache[index, 0]:
@@ -125,7 +128,7 @@ def photo_dataset(
         if photo.path in skipped:
             return None
         try:
-            canvas = read_canvas(photo, image_size, canvas_scale, margin)
+            canvas = read_canvas(photo, image_size, canvas_scale, margin, outside)
         except ValueError as error:
             skipped[photo.path] = str(error)
             logging.warning("Skipped %d photos so far: %s", len(skipped), error)
@@ -416,14 +419,14 @@ def _checked_canvases(canvases: np.ndarray, image_size: int) -> np.ndarray:
 
 
 def _open_cache(
-    folder: str, photos: PhotoSet, size: int, canvas_scale: float
+    folder: str, photos: PhotoSet, size: int, canvas_scale: float, outside: str
 ) -> np.memmap:
     """Opens [N, 1 + S' * S' * 3] uint8: a flag and the canvas, in a file of its own.
 
     Its name is a hash of all that the canvases depend on, so that a changed photo or
     setting never meets an old cache.
     """
-    digest = hashlib.sha256(repr((size, canvas_scale)).encode())
+    digest = hashlib.sha256(repr((size, canvas_scale, outside)).encode())
     for photo in photos:
         try:
             state = os.stat(photo.path)

@@ -14,10 +14,9 @@ import os
 import tensorflow as tf
 from absl import logging
 
-from faketagger_tf.command import run_main
 from faketagger_tf.data.landmarks import find_landmarks
 from faketagger_tf.data.photos import SPLITS, Photo, PhotoSet, find_photos, read_canvas
-from faketagger_tf.options import Checked, define_flags, from_flags, option
+from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos.codec import encode_image
 
 
@@ -129,10 +128,8 @@ class TfrecordOptions(Checked):
     quality: int = option(0, "JPEG quality; 0 stores lossless PNG.")
 
 
-def main(argv: list[str]) -> int:
+def main(options: TfrecordOptions) -> None:
     """Runs the command; see the module's docstring."""
-    del argv
-    options = from_flags(TfrecordOptions())
     photos = find_photos(options.data, csv=options.csv)
     total = bad = 0
     for split in SPLITS:
@@ -152,9 +149,7 @@ def main(argv: list[str]) -> int:
         print(f"{split}: {len(part) - len(skipped)} photos in {len(paths)} files")
     if bad:
         raise ValueError(f"Wrote {total} photos; skipped {bad} that could not be read.")
-    return 0
 
 
 if __name__ == "__main__":
-    define_flags(TfrecordOptions())
-    run_main(main)
+    run_command(TfrecordOptions(), main)

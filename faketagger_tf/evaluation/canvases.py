@@ -147,13 +147,16 @@ def evaluate(
     identities = list(identities) * repeats
     payload_bits = code.random_payloads(words, np.random.default_rng([seed, 0]))
     code_bits = code.encode(payload_bits)
-    kept = {i: None for i in _spread(photos, samples, identities)}
+    kept: dict[int, Sample] = {}
+    chosen = _spread(photos, samples, identities)
+    chains = {str(chain): chain for chain in chains}
     # A stream of its own for every spec: adding one does not change the others.
     streams = {
-        str(chain): np.random.default_rng([seed, zlib.crc32(str(chain).encode())])
-        for chain in chains
+        spec: np.random.default_rng([seed, zlib.crc32(spec.encode())])
+        for spec in chains
     }
-    logits = {name: {} for name in decoders}
+    logits = {name: {spec: [] for spec in chains} for name in decoders}
+    first, *others = decoders
     fidelity = {"psnr": [], "ssim": []}
     for start in range(0, words, BATCH):
         rows = np.arange(start, min(start + BATCH, words))
@@ -161,23 +164,21 @@ def evaluate(
         tagged = tag_canvases(config, encoder, cover, code_bits[rows], strength, refine)
         fidelity["psnr"].append(metrics.psnr(cover, tagged))
         fidelity["ssim"].append(metrics.ssim(cover, tagged))
-        for i in kept.keys() & set(rows.tolist()):
+        here = [i for i in chosen if start <= i < start + BATCH]
+        for i in here:  # Copies: a view would keep its whole batch.
+            canvases = cover[i - start].copy(), tagged[i - start].copy()
             payload = int("".join(map(str, payload_bits[i])), 2)
-            canvas = cover[i - start], tagged[i - start]
-            kept[i] = Sample(*canvas, code_bits[i], payload, {})
+            kept[i] = Sample(*canvases, code_bits[i], payload, {})
         # A face that is pasted in comes from a photo without a tag.
         own = dataclasses.replace(context, donors=covers[(rows - 1) % photos])
-        for chain in chains:
-            spec = str(chain)
+        for spec, chain in chains.items():
             images = chain.apply_real(tagged, streams[spec], own)
-            for number, (name, decode) in enumerate(decoders.items()):
-                read = read_logits(decode, images)
-                logits[name].setdefault(spec, []).append(read)
-                if number:
-                    continue
-                for i in kept.keys() & set(rows.tolist()):
-                    wrong = np.sum((read[i - start] > 0) != (code_bits[i] > 0))
-                    kept[i].manipulated[spec] = images[i - start], int(wrong)
+            for name, decode in decoders.items():
+                logits[name][spec].append(read_logits(decode, images))
+            for i in here:
+                read = logits[first][spec][-1][i - start]
+                wrong = int(np.sum((read > 0) != (code_bits[i] > 0)))
+                kept[i].manipulated[spec] = images[i - start].copy(), wrong
     logits = {
         name: {spec: np.concatenate(parts) for spec, parts in found.items()}
         for name, found in logits.items()
@@ -186,24 +187,17 @@ def evaluate(
         np.tile(third, repeats)
         for third in lightness_thirds(covers, config.face_region)
     ]
-    sources = {str(chain): swap_sources(chain, identities, words) for chain in chains}
+    sources = {
+        spec: swap_sources(chain, identities, words) for spec, chain in chains.items()
+    }
 
     def measure(found: dict[str, np.ndarray]) -> dict[str, dict]:
+        words = code_bits, payload_bits
         return {
-            spec: _row(
-                config,
-                code,
-                read,
-                code_bits,
-                payload_bits,
-                sources[spec],
-                thirds,
-                presence,
-            )
+            spec: _row(config, code, read, *words, sources[spec], thirds, presence)
             for spec, read in found.items()
         }
 
-    first, *others = decoders
     report = {
         **{name: float(np.mean(np.concatenate(x))) for name, x in fidelity.items()},
         "message_bits": config.message_bits,
@@ -220,7 +214,7 @@ def evaluate(
             }
             for name in others
         }
-    return report, list(kept.values())
+    return report, [kept[i] for i in chosen]
 
 
 def _row(

@@ -19,10 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from faketagger_tf import metrics
-from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.evaluation.report import markdown_table, write_report
-from faketagger_tf.options import Checked, define_flags, from_flags, option
+from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.tagging.tagger import Tagger
 
@@ -112,16 +111,14 @@ class VisibilityOptions(Checked):
     output: str = option("build/visibility", "Report to write, without .json and .md.")
 
 
-def main(argv: list[str]) -> int:
+def main(options: VisibilityOptions) -> None:
     """Runs the command; see the module's docstring."""
-    del argv
-    options = from_flags(VisibilityOptions())
     tagger = Tagger.load(options.tagger)
     photos = find_photos(options.data, options.split).spread(options.limit)
     rng = np.random.default_rng(options.seed)
     enlarged = f"canvas, enlarged {ENLARGED} times"
     rows = {"whole photo": [], enlarged: []}
-    for entry in tqdm(photos, unit="photo"):
+    for entry in tqdm(photos, unit="photo", disable=None):
         payload = int(rng.integers(2**tagger.config.payload_bits))
         try:
             cover = read_photo(entry.path)
@@ -145,9 +142,7 @@ def main(argv: list[str]) -> int:
     table = markdown_visibility(report)
     write_report(options.output, report, table)
     print(table)
-    return 0
 
 
 if __name__ == "__main__":
-    define_flags(VisibilityOptions())
-    run_main(main)
+    run_command(VisibilityOptions(), main)

@@ -19,12 +19,11 @@ from concurrent import futures
 import numpy as np
 from tqdm import tqdm
 
-from faketagger_tf.command import run_main
 from faketagger_tf.data import Photo, find_photos
 from faketagger_tf.evaluation.changes import CHANGES, Change, Scene, scale
 from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
-from faketagger_tf.options import Checked, define_flags, from_flags, option
+from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import load_faceswap
 from faketagger_tf.tagging.tagger import FPR, Tagger
@@ -109,7 +108,9 @@ def measure_photos(
             return str(error)
 
     with futures.ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        results = list(tqdm(pool.map(run, tasks), total=len(tasks), unit="photo"))
+        results = list(
+            tqdm(pool.map(run, tasks), total=len(tasks), unit="photo", disable=None)
+        )
     outcomes: dict[tuple, dict[int, Outcome]] = {}
     skipped = {}
     for (number, side, strength), result in zip(tasks, results, strict=True):
@@ -295,10 +296,8 @@ class WholePhotosOptions(Checked):
     output: str = option("build/tracing", "Report to write, without .json and .md.")
 
 
-def main(argv: list[str]) -> int:
+def main(options: WholePhotosOptions) -> None:
     """Runs the command; see the module's docstring."""
-    del argv
-    options = from_flags(WholePhotosOptions())
     tagger = Tagger.load(options.tagger)
     report = measure_photos(
         tagger,
@@ -314,9 +313,7 @@ def main(argv: list[str]) -> int:
     table = markdown_photos(report)
     write_report(options.output, report, table)
     print(table)
-    return 0
 
 
 if __name__ == "__main__":
-    define_flags(WholePhotosOptions())
-    run_main(main)
+    run_command(WholePhotosOptions(), main)

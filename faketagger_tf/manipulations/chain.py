@@ -273,6 +273,13 @@ MANIPULATIONS: dict[str, Manipulation] = {
             (Parameter("std", 0.03, "standard deviation, white being 1", 0.0, 0.5),),
         ),
         Manipulation(
+            "fractal",
+            photometric.fractal,
+            photometric.fractal_real,
+            "Not the photo any more but fractal noise, a cover of another kind",
+            (Parameter("roughness", 1.0, "fall from octave to octave", 0.0, 3.0),),
+        ),
+        Manipulation(
             "color",
             photometric.color,
             photometric.color_real,

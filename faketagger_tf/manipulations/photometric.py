@@ -7,7 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations.geometry import gaussian_matrix, separable
+from faketagger_tf.manipulations.geometry import (
+    bilinear_matrix,
+    gaussian_matrix,
+    separable,
+)
 from faketagger_tf.manipulations.random import uniform
 
 # Non-local means of strength h changes a photo about as much (in PSNR) as a Gaussian
@@ -166,6 +170,37 @@ def sharpen_real(images, rng, context, amount):
     blurred = blur_real(images, rng, context, np.ones(len(images)))
     detail = images.astype(np.float32) - blurred
     return to_uint8(images + amount[:, None, None, None] * detail)
+
+
+def _fractal_sizes(side: int) -> list[int]:
+    return [2**k for k in range(1, side.bit_length()) if 2**k <= side]
+
+
+def fractal(images, seed, context, roughness):
+    batch, side = images.shape[:2]
+    roughness = ops.reshape(ops.cast(roughness, "float32"), [-1, 1, 1, 1])
+    total = 0.0
+    for size in _fractal_sizes(side):
+        octave = keras.random.normal([batch, size, size, 3], seed=seed)
+        rows = bilinear_matrix(size, side, size)
+        total = total + separable(octave, rows) * ops.power(float(size), -roughness)
+    deviation = ops.std(total, axis=(1, 2, 3), keepdims=True)
+    draws = ops.reshape(uniform(seed, [2, batch], 0.0, 1.0), [2, -1, 1, 1, 1])
+    contrast, grey_level = 0.005 + 0.3 * draws[0], 0.1 + 0.8 * draws[1]
+    return ops.clip(total / deviation * contrast + grey_level, 0.0, 1.0)
+
+
+def fractal_real(images, rng, context, roughness):
+    made = []
+    for image, steepness in zip(images, roughness, strict=True):
+        side, total = image.shape[0], 0.0
+        for size in _fractal_sizes(side):
+            octave = rng.standard_normal([size, size, 3]).astype(np.float32)
+            octave = cv2.resize(octave, (side, side), interpolation=cv2.INTER_LINEAR)
+            total = total + octave * size**-steepness
+        contrast, grey_level = 0.005 + 0.3 * rng.random(), 0.1 + 0.8 * rng.random()
+        made.append(to_uint8(255 * (total / total.std() * contrast + grey_level)))
+    return np.stack(made)
 
 
 def noise(images, seed, context, std):

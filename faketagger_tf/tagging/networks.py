@@ -88,6 +88,8 @@ def lite_decoder(path: str | os.PathLike, threads: int = 1) -> LiteModel:
     Raises:
         ValueError: there is no such file, or it is no decoder.
     """
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"There is no decoder file {os.fspath(path)!r}.")
     model = LiteModel(path, threads)
     if model.signature != "decode":
         kind = "an encoder" if model.signature == "tag" else "no decoder of ours"

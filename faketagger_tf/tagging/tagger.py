@@ -440,6 +440,38 @@ class Tagger:
         """
         return self._read_at(photo, canvases, fpr)
 
+    def logits(self, photo: np.ndarray) -> list[np.ndarray]:
+        """The decoder's logits at every place where each face is looked for.
+
+        What `messages.registered` compares with the payloads that were issued.
+
+        Args:
+            photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
+
+        Returns:
+            One float32 [places, L] per face, largest face first; at least one. Keyed
+            taggers have them unscrambled.
+
+        Raises:
+            ValueError: the photo is not such an array.
+
+        Example:
+            >>> [len(places) > 50 for places in tagger.logits(photo)]
+            [True]
+        """
+        found = []
+        for canvas in self.find_canvases(photo):
+            seen = []
+
+            def read(pixels, canvases, factor, tight, seen=seen):
+                seen.append(self._logits_at(pixels, canvases, factor, tight))
+                # No reading is found at a rate of 0, so that no place is left out.
+                return self._readings(seen[-1], canvases, 0.0)
+
+            search(photo, canvas, self.config.image_size, read)
+            found.append(np.concatenate(seen))
+        return found
+
     def _read_at(
         self,
         photo: np.ndarray,
@@ -449,12 +481,19 @@ class Tagger:
         tight: bool = False,
     ) -> list[Reading]:
         """Reads canvases of a photo, of which `photo` is `factor` times smaller."""
+        logits = self._logits_at(photo, canvases, factor, tight)
+        return self._readings(logits, canvases, fpr)
+
+    def _logits_at(self, photo, canvases, factor, tight) -> np.ndarray:
         pixels = self._canvas_pixels(photo, canvases, factor)
         if tight:
             pixels = tight_view(pixels, self.config.outside)
         logits = self.networks.decode(pixels)
-        if self._keyed:
-            logits = self._keyed.unscramble(logits)
+        return self._keyed.unscramble(logits) if self._keyed else logits
+
+    def _readings(
+        self, logits: np.ndarray, canvases: list[Canvas], fpr: float
+    ) -> list[Reading]:
         decoded = self.code.decode(logits)
         surprises = surprise(decoded.score, self.config.message_bits, self.code.k)
         readings = []

@@ -11,7 +11,7 @@ from skimage import data
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data import Photo, PhotoSet, find_landmarks, read_canvas
-from faketagger_tf.data.landmarks import CACHE, cache_path
+from faketagger_tf.data.landmarks import CACHE, VERSION, cache_path
 from faketagger_tf.photos import similarity_from_landmarks, write_image
 from faketagger_tf.photos.faces import Face, detect_faces
 
@@ -85,7 +85,7 @@ def test_faces_are_found_once(photo_set, tmp_path):
     first = find_landmarks(photo_set, detect)
     assert detect.calls == 2
     assert [p.landmarks is None for p in first] == [False, False, True]
-    assert json.loads((tmp_path / CACHE).read_text())["version"] == 1
+    assert json.loads((tmp_path / CACHE).read_text())["version"] == VERSION
     never = Detector()
     assert find_landmarks(photo_set, never) == first
     assert never.calls == 0

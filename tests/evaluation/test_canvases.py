@@ -207,3 +207,19 @@ def test_only_a_batch_of_canvases_is_held(encoder, covers):
 def test_no_decoder_is_one_sentence(encoder, covers):
     with pytest.raises(ValueError, match="At least one decoder"):
         run(encoder, covers, {})
+
+
+def test_a_chain_named_twice_is_measured_once(encoder, covers):
+    _, bits = embedded_bits(3)
+    report, _ = run(
+        encoder, covers, oracle(8.0 * bits - 4.0), ["identity", " identity "]
+    )
+    assert report["manipulations"]["identity"]["bit_accuracy"] == 1.0
+
+
+def test_samples_do_not_hold_their_batches(encoder, covers):
+    _, bits = embedded_bits(3)
+    _, samples = run(encoder, covers, oracle(bits - 0.5), samples=3)
+    for sample in samples:
+        image, _ = sample.manipulated["identity"]
+        assert all(x.base is None for x in (sample.cover, sample.tagged, image))

@@ -42,8 +42,9 @@ def convert(config, models, calibration, tmp_path_factory):
 @pytest.mark.parametrize(
     ("precision", "batch", "tolerance"),
     [
-        ("float32", 1, 1e-4),
-        ("float32", 0, 1e-4),
+        # In spreads of the logits: float32 sums in another order, on any processor.
+        ("float32", 1, 1e-3),
+        ("float32", 0, 1e-3),
         ("float16", 1, 0.02),
         ("dynamic", 1, 0.1),
         ("int8", 1, 0.3),
@@ -96,13 +97,15 @@ def test_signatures_and_resizable_batch(models, convert, images):
     decode = lite.load_decoder(str(convert(batch=0)))
     expected = np.asarray(models[1](images, training=False))
     for count in (2, 5, 1, 0):
-        np.testing.assert_allclose(decode(images[:count]), expected[:count], atol=1e-4)
+        # Logits of about 1; see test_decoder_agrees_with_keras.
+        np.testing.assert_allclose(decode(images[:count]), expected[:count], atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("precision", "tolerance"), [("float32", 1e-5), ("float16", 3e-3)]
+    ("precision", "tolerance"), [("float32", 1e-4), ("float16", 3e-3)]
 )
 def test_encoder_agrees_with_keras(config, models, images, precision, tolerance):
+    # In pixels: a fortieth of a grey level for sums in another order, on any processor.
     content = tflite.convert_encoder(config, models[0], precision)
     runner = tf.lite.Interpreter(model_content=content).get_signature_runner("tag")
     message = np.random.default_rng(3).integers(0, 2, (1, 16)).astype(np.float32)

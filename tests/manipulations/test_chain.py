@@ -101,6 +101,9 @@ def test_differentiable_in_a_traced_function(name, images):
     # Tagged images are not clamped in training: step a little outside [0, 1].
     inputs = tf.constant(images * 1.06 - 0.03)
     outputs, gradient = run(inputs, tf.constant(3))
+    if name == "fractal":  # It has nothing of the photo.
+        assert gradient is None
+        gradient = np.ones_like(images)
     assert outputs.shape == images.shape and outputs.dtype == tf.float32
     assert np.all(np.isfinite(outputs)) and np.all(np.isfinite(gradient))
     assert np.min(outputs) >= -0.04 and np.max(outputs) <= 1.04
@@ -108,8 +111,11 @@ def test_differentiable_in_a_traced_function(name, images):
     least = {"facecrop": 0.35, "crop": 0.6, "edge": 0.5}
     assert reached > least.get(name, 0.7)
     repeated = chain.apply(inputs, StatelessSeed(3), CONTEXT)
-    # On average: a last bit can tip a rounded JPEG coefficient.
-    assert np.abs(outputs - repeated).mean() < 1e-4
+    # Processors and graphs add float32 numbers up in different orders. A last bit can
+    # tip a rounded JPEG coefficient, which moves a block: at most 256 of the 12,288
+    # pixels each. Another draw of random numbers would move nearly all of them.
+    moved = np.abs(outputs - repeated).max(axis=-1) > 1e-3
+    assert moved.mean() < 0.1
 
 
 @pytest.mark.parametrize("name", MANIPULATIONS)

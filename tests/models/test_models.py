@@ -99,7 +99,9 @@ def test_faceswap_shares_its_encoder(skips):
     outputs = model(faces)
     assert sorted(outputs) == ["A", "B"]
     assert np.abs(np.asarray(outputs["A"]) - np.asarray(outputs["B"])).max() > 1e-4
-    np.testing.assert_allclose(render(model, "B", faces), outputs["B"], atol=1e-6)
+    # Pixels in [0, 1] out of eleven float32 layers: other orders of summation, which
+    # oneDNN chooses by processor, differ in the sixth digit.
+    np.testing.assert_allclose(render(model, "B", faces), outputs["B"], atol=1e-4)
     assert np.min(outputs["A"]) >= 0 and np.max(outputs["A"]) <= 1
 
 

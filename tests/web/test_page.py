@@ -1,178 +1,259 @@
 """The page in headless Chromium reads what Python reads; run by `make test-web`.
 
 Needs `npm ci` in web/, and Chromium (`CHROMIUM` names it if not /usr/bin/chromium).
+The shipped preset tags and reads, on both sides from the same .tflite files.
 """
 
 import json
 import os
 import pathlib
-import shutil
-import subprocess
 
+import cv2
 import numpy as np
 import pytest
-import spread_spectrum
+import skimage.data
 
-from export import tflite
-from faketagger_tf import lite
 from faketagger_tf.drawn import draw_photo, identity_from_seed
-from faketagger_tf.messages import MessageCode
-from faketagger_tf.photos import canvas_square, crop_canvas, read_photo, write_image
-from faketagger_tf.tagging.networks import keras_networks
+from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.presets import tagger_folder
 from faketagger_tf.tagging.tagger import Tagger
 
 WEB = pathlib.Path(__file__).parents[2] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
-needs_browser = pytest.mark.skipif(
+PRESET = "portrait128"
+PAYLOAD = 0x1F2E3D4C
+
+pytestmark = pytest.mark.skipif(
     not (WEB / "node_modules").is_dir() or not pathlib.Path(CHROMIUM).exists(),
     reason="needs `npm ci` in web/ and Chromium",
 )
 
 
-def node(*arguments, **options):
-    run = subprocess.run(
-        ["node", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=110,
-        **options,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+def drawn(seed, size):
+    return draw_photo(identity_from_seed(seed), np.random.default_rng(seed), size)[0]
 
 
-@needs_node
-@pytest.mark.parametrize("lengths", [(8, 16, 3), (32, 64, 4), (13, 70, 0)])
-def test_soft_decoder_is_pythons(lengths, tmp_path):
-    payload_bits, message_bits, crc_bits = lengths
-    code = MessageCode(payload_bits, message_bits, crc_bits)
-    rng = np.random.default_rng(0)
-    payload = code.random_payloads(60, rng)
-    noise = rng.normal(0, 1.0, (60, message_bits))
-    logits = 2.0 * code.encode(payload) - 1 + noise * np.linspace(0.1, 1.2, 60)[:, None]
-    generator = tflite._hex_rows(code.layout.generator_matrix())
-    eye = np.eye(payload_bits, dtype=np.uint8)
-    about = {
-        "payload_bits": payload_bits,
-        "message_bits": message_bits,
-        "generator": generator,
-        "payload_generator": tflite._hex_rows(code.encode(eye)),
-        "crc_bits": crc_bits,
-        "presence": {"threshold": 3.0, "rate": 0.1, "scale": 1.2},
+def turn(photo, degrees):
+    height, width = photo.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 0.9)
+    return cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
+
+
+def resize(photo, side, interpolation=cv2.INTER_AREA):
+    return cv2.resize(photo, (side, side), interpolation=interpolation)
+
+
+def in_a_scene(photo, left, top):
+    """Puts a small photo into a large blurred one."""
+    noise = np.random.default_rng(1).integers(0, 256, (10, 14, 3), np.uint8)
+    scene = cv2.resize(noise, (700, 500), interpolation=cv2.INTER_CUBIC)
+    height, width = photo.shape[:2]
+    scene[top : top + height, left : left + width] = photo
+    return scene
+
+
+def covers():
+    """Photo by file name: faces large, small, turned and two at once, and none."""
+    astronaut = skimage.data.astronaut()
+    pair = np.concatenate([drawn(6, 320), drawn(7, 320)], axis=1)
+    return {
+        "astronaut.png": astronaut,
+        "turned.jpg": turn(astronaut, -20),
+        "large.jpg": resize(astronaut, 1300, cv2.INTER_CUBIC),
+        "small.png": in_a_scene(resize(astronaut, 230), 310, 90),
+        "drawn1.png": drawn(1, 320),
+        "drawn3.jpg": drawn(3, 448),
+        "drawn4-turned.png": turn(drawn(4, 400), 12),
+        "drawn5-turned.jpg": turn(drawn(5, 360), -7),
+        "pair.png": pair,
+        "drawn9-small.png": in_a_scene(resize(drawn(9, 320), 130), 60, 280),
+        "no-face.png": drawn(2, 256),
     }
-    job = tmp_path / "job.json"
-    job.write_text(json.dumps({"about": about, "logits": logits.tolist()}))
-    program = (
-        f"import {{ decode, pValue }} from {json.dumps((WEB / 'codec.js').as_uri())};"
-        "import { readFileSync } from 'node:fs';"
-        f"const job = JSON.parse(readFileSync({json.dumps(str(job))}, 'utf8'));"
-        "console.log(JSON.stringify(job.logits.map((row) => {"
-        "  const word = decode(job.about, row);"
-        "  const p = pValue(job.about, word);"
-        "  return { ...word, p, payload: word.payload.toString() }; })));"
-    )
-    made = json.loads(node("--input-type=module", "-e", program))
-    read = code.decode(logits, order=2)
-    wrong = (np.array(read.payload_bits) != payload).any(axis=1)
-    assert not wrong.all()
-    assert [int(word["payload"]) for word in made] == read.payloads
-    assert [word["codeBits"] for word in made] == read.code_bits.tolist()
-    assert [word["crcOk"] for word in made] == read.crc_ok.tolist()
-    assert [word["correctedBits"] for word in made] == read.corrected_bits.tolist()
-    np.testing.assert_allclose([w["score"] for w in made], read.score, atol=1e-9)
-    p_values = lite.p_values(about, read)
-    np.testing.assert_allclose([w["p"] for w in made], p_values, rtol=1e-6)
-    assert min(p_values) < 1e-4 * max(p_values)
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """(what the page said, the photos' paths, folder with decoder.tflite, tagger)."""
+def tagger():
+    return Tagger.load(PRESET)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, node, tagger):
+    """(what the page said, its folder)."""
     folder = tmp_path_factory.mktemp("page")
-    encoder, decoder = spread_spectrum.build()
-    config = spread_spectrum.CONFIG
-    tagger = Tagger(
-        config, keras_networks(config, encoder, decoder), detect=lambda photo: []
-    )
-    tflite.write_model(
-        str(folder / "decoder.tflite"), tflite.convert_decoder(config, decoder)
-    )
-    tflite.write_model(
-        str(folder / "encoder.tflite"), tflite.convert_encoder(config, encoder)
-    )
-    node(WEB / "build.mjs", folder / "site", folder)
-    paths = []
-    sizes = [(200, 150), (240, 320), (128, 128), (97, 131), (96, 96)]
-    for number, (height, width) in enumerate(sizes):
-        rng = np.random.default_rng(number)
-        photo, _, _ = draw_photo(identity_from_seed(number), rng, 320)
-        top, left = (320 - height) // 2, (320 - width) // 2
-        photo = np.ascontiguousarray(photo[top : top + height, left : left + width])
-        for tagged in (False, True):
-            image = tagger.embed(photo, 0x10 + number) if tagged else photo
-            suffix = "jpg" if number % 2 else "png"
-            path = folder / f"photo{number}{'-tagged' * tagged}.{suffix}"
-            write_image(path, image, 92 if suffix == "jpg" else None)
-            paths.append(path)
+    node(WEB / "build.mjs", folder / "site", tagger_folder(PRESET))
+    for name, photo in covers().items():
+        write_image(folder / name, tagger.embed(photo, PAYLOAD), _quality(name))
+    tagged = read_photo(folder / "astronaut.png")
+    write_image(folder / "mirrored.jpg", np.ascontiguousarray(tagged[:, ::-1]), 90)
+    wanders = turn(read_photo(folder / "drawn4-turned.png"), 8)
+    write_image(folder / "wanders.jpg", wanders, 80)
+    write_image(folder / "untagged.png", covers()["drawn1.png"])
+    write_image(folder / "untagged-pair.png", covers()["pair.png"])
     (folder / "text.png").write_text("not an image")
+    names = [*covers(), "mirrored.jpg", "wanders.jpg", "untagged.png"]
     job = {
-        "photos": [str(path) for path in paths],
+        "photos": [str(folder / name) for name in names],
         "noImage": str(folder / "text.png"),
-        "tag": {
-            "photo": str(paths[0]),
-            "payload": "0xA7",
-            "output": str(folder / "out.png"),
-        },
+        "tags": [
+            {
+                "photo": str(folder / f"{name}.png"),
+                "payload": "0xA7",
+                "output": str(folder / f"{name}-by-page.png"),
+            }
+            for name in ("untagged", "untagged-pair")
+        ],
     }
     (folder / "job.json").write_text(json.dumps(job))
     said = json.loads(node(WEB / "drive.mjs", folder / "site", folder / "job.json"))
-    return said, paths, folder, tagger
+    said["readings"] = {
+        pathlib.Path(path).name: reading for path, reading in said["readings"].items()
+    }
+    return said, folder
 
 
-@needs_browser
-def test_bits_of_ten_photos_are_pythons(page):
-    said, paths, folder, _ = page
-    assert len(paths) == len(said["readings"]) == 10
-    decoder = str(folder / "decoder.tflite")
-    expected = lite.read_files(decoder, list(map(str, paths)))
-    decode = lite.load_decoder(decoder)
-    for path, reading in zip(paths, said["readings"], strict=True):
-        python = expected[str(path)]
-        number = int(path.name[5])
-        photo = read_photo(path)
-        square = canvas_square(photo.shape[1], photo.shape[0])
-        canvas = crop_canvas(photo, square, spread_spectrum.CONFIG.image_size)
-        logits = decode(canvas[None] / np.float32(255))[0]
-        np.testing.assert_allclose(reading["logits"], logits, atol=0.004)
-        # A single grey level decides about what is nearer to zero than that.
-        sure = np.abs(logits) > 0.004
-        bits = np.array(list(reading["bits"])) == "1"
-        np.testing.assert_array_equal(bits[sure], logits[sure] > 0, str(path))
-        assert sure.mean() > 0.5
-        # Without a tag the best word is a near tie, which the page's smaller search
-        # (order 2 against 3) and single grey levels decide differently.
-        if "tagged" in path.name:
-            assert sure.all()
-            assert reading["codeBits"] == python.code_bits[0].tolist(), path
-            assert reading["checksum"] == "right"
-            assert int(reading["payload"], 16) == python.payloads[0] == 0x10 + number
+def _quality(name):
+    return 92 if name.endswith("jpg") else None
 
 
-@needs_browser
-def test_page_tags_a_photo_that_python_reads(page):
-    said, paths, folder, tagger = page
-    assert said["tagged"] == "0xA7"
-    tagged = read_photo(folder / "out.png")
-    assert tagger.examine(tagged)[0].payload == 0xA7
-    expected = tagger.embed(read_photo(paths[0]), 0xA7).astype(int)
-    assert np.abs(tagged - expected).mean() < 0.2
+def assert_readings_are_pythons(made, expected):
+    """Payloads, checksums and ways are equal, corners and p-values nearly so.
+
+    At the same place a pixel in some thousands differs by a grey level and the
+    networks' sums are taken in another order, so that logits, and logarithms of
+    p-values, move by some thousandths. Where the best of several equal boxes is another
+    one, which depends on the processor, the canvas may move by up to a pixel.
+    """
+    assert len(made) == len(expected)
+    distances = []
+    for page, python in zip(made, expected, strict=True):
+        side = python.canvas.side(128) / 128
+        away = np.abs(np.array(page["corners"]) - python.corners).max() / side
+        distances.append(away)
+        assert away < 1
+        assert int(page["payload"], 16) == python.payload
+        assert page["crcOk"] == python.crc_ok
+        assert page["mirrored"] == python.mirrored
+        assert page["found"] == python.found
+        assert (page["face"] is None) == (python.canvas.face is None)
+        logs = np.log([page["p"], python.p_value])
+        tolerance = 0.02 if away < 0.02 else 0.3
+        assert abs(logs[0] - logs[1]) < tolerance * max(1, abs(logs[1]))
+    return distances
 
 
-@needs_browser
+def test_tags_of_photos_are_pythons(page, tagger):
+    said, folder = page
+    names = list(covers())
+    faces, distances = 0, []
+    for name in names:
+        expected = tagger.examine(read_photo(folder / name))
+        made = said["readings"][name]["readings"]
+        distances += assert_readings_are_pythons(made, expected)
+        assert {int(reading["payload"], 16) for reading in made} == {PAYLOAD}, name
+        assert all(reading["found"] for reading in made), name
+        faces += sum(reading["face"] is not None for reading in made)
+    # Each photo but the last has a face, and one of them two.
+    assert faces == len(names) == 11
+    # Of nearly equal boxes another one wins now and then, not on most photos.
+    assert np.quantile(distances, 0.75) < 0.02
+    text = said["readings"]["pair.png"]["text"]
+    assert "2 tags were found." in text and text.count("0x1F2E3D4C") == 2
+    text = said["readings"]["no-face.png"]["text"]
+    assert "No face was found, so that the centred square was read." in text
+
+
+def test_small_and_turned_faces_are_among_them(tagger):
+    photos = covers()
+    for name in ("small.png", "drawn9-small.png"):
+        face = tagger.find_canvases(photos[name])[0].face
+        assert max(face.box[2:]) < 0.15 * 700
+    for name, least in (("turned.jpg", 15), ("drawn4-turned.png", 8)):
+        matrix = tagger.find_canvases(photos[name])[0].matrix
+        assert abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))) > least
+
+
+def test_mirrored_copy_is_found_and_said_so(page, tagger):
+    said, folder = page
+    made = said["readings"]["mirrored.jpg"]
+    expected = tagger.examine(read_photo(folder / "mirrored.jpg"))
+    assert_readings_are_pythons(made["readings"], expected)
+    assert made["readings"][0]["mirrored"] and made["readings"][0]["found"]
+    assert "0x1F2E3D4C\nRead from a mirrored copy." in made["text"]
+    assert "mirrored" not in said["readings"]["astronaut.png"]["text"]
+
+
+def test_canvas_that_has_moved_is_searched_as_in_python(page, tagger):
+    said, folder = page
+    photo = read_photo(folder / "wanders.jpg")
+    (reading,) = tagger.examine(photo)
+    start = tagger.find_canvases(photo)[0].corners(128)
+    assert np.abs(reading.corners - start).max() > 1  # Not where it was looked for.
+    (made,) = said["readings"]["wanders.jpg"]["readings"]
+    assert_readings_are_pythons([made], [reading])
+    assert made["found"] and int(made["payload"], 16) == PAYLOAD
+
+
+def test_untagged_photo_is_not_found_after_the_same_search(page, tagger):
+    said, folder = page
+    made = said["readings"]["untagged.png"]
+    (reading,) = tagger.examine(read_photo(folder / "untagged.png"))
+    (page_reading,) = made["readings"]
+    assert not page_reading["found"]
+    # Which of a hundred places surprises most depends on the last digits, by how much
+    # it does hardly; the canvas alone has a p-value of 1 here, the search one of 0.2.
+    assert reading.p_value < 0.5
+    assert abs(np.log(page_reading["p"] / reading.p_value)) < 0.5
+    assert "No tag was found." in made["text"] and "0x" not in made["text"]
+
+
+@pytest.mark.parametrize("number, faces", [(0, 1), (1, 2)])
+def test_page_tags_photos_that_python_reads(page, tagger, number, faces):
+    said, folder = page
+    name = ("untagged", "untagged-pair")[number]
+    assert said["tagged"][number]["said"] == (
+        f"Tagged; {faces} of {faces} tags read back."
+    )
+    tagged = read_photo(folder / f"{name}-by-page.png")
+    readings = tagger.examine(tagged)
+    assert [reading.payload for reading in readings] == [0xA7] * faces
+    assert all(reading.found and reading.canvas.face for reading in readings)
+    expected = tagger.embed(read_photo(folder / f"{name}.png"), 0xA7).astype(int)
+    difference = np.abs(tagged - expected)
+    assert difference.max() <= 2 and difference.mean() < 0.01
+
+
 def test_page_is_offline_and_speaks_clearly(page):
     said = page[0]
     assert said["hosts"] == ["127.0.0.1"]
     assert said["noImage"] == "text.png is no image that this browser can read."
-    assert len(said["moved"]) == spread_spectrum.CONFIG.message_bits
-    assert said["moved"] != said["readings"][0]["logits"]
+    assert said["ready"] == "Ready."
+
+
+@pytest.mark.parametrize(
+    ("preset", "query", "change", "expected"),
+    [
+        # No calibration in its file, and a looser rate.
+        ("seed64", "?fpr=1e-3", {}, "Ready."),
+        (PRESET, "?fpr=2", {}, "fpr must be a rate: above 0, below 1."),
+        (
+            PRESET,
+            "",
+            {"presence": {"threshold": 7, "rate": 0.1, "scale": 100}},
+            "Ready, but 64 bits are too few for p-values of 0.000001",
+        ),
+        (
+            PRESET,
+            "",
+            {"format": "faketagger decoder 99"},
+            "written by a later release: faketagger decoder 99.",
+        ),
+    ],
+)
+def test_page_says_what_it_cannot_read(node, tmp_path, preset, query, change, expected):
+    site = tmp_path / "site"
+    node(WEB / "build.mjs", site, tagger_folder(preset))
+    about = site / "decoder.tflite.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), **change}))
+    (tmp_path / "job.json").write_text(json.dumps({"query": query}))
+    said = json.loads(node(WEB / "drive.mjs", site, tmp_path / "job.json"))
+    assert expected in said["ready"]

@@ -1,0 +1,215 @@
+"""Measures what the registry's figures are: registered p-values and fingerprints.
+
+    python -m faketagger_tf.evaluation.registry --data=photos --fit=registered.json
+    python -m faketagger_tf.evaluation.registry --data=photos --mode=fingerprints
+
+`p_values` reads untagged photos at every place that the tagger searches, and compares
+each face with registries of random payloads: false positives, that is, the share of
+faces with a p-value of at most each level. With `--fit=FILE` the tail is fitted and
+written instead; `--calibration=FILE` then checks it, on other photos.
+
+`fingerprints` tags the photos, changes them, and counts the verdicts of `compare`
+against the record of the photo; "transplant" compares with another person's record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zlib
+
+import numpy as np
+from tqdm import tqdm
+
+from faketagger_tf.config import read_json_dataclass, write_json_dataclass
+from faketagger_tf.data import find_photos
+from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.files import write_atomic
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.messages.registered import WordIndex, pack_words
+from faketagger_tf.options import Checked, option, run_command
+from faketagger_tf.photos import read_photo
+from faketagger_tf.presets import load_faceswap
+from faketagger_tf.registry.fingerprint import (
+    compare,
+    fingerprint,
+    fingerprint_matrix,
+)
+from faketagger_tf.registry.records import FaceRecord
+from faketagger_tf.tagging.tagger import Tagger
+
+QUANTILES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
+
+
+def measure_surprises(
+    code, faces: list[np.ndarray], issued: int, registries: int, seed: int, floor=0.0
+) -> np.ndarray:
+    """Registered surprises [registries, faces] of faces against random registries."""
+    rng = np.random.default_rng([seed, issued])
+    rows = []
+    for _ in range(registries):
+        payloads = rng.integers(0, 1 << code.payload_bits, issued, dtype=np.uint64)
+        index = WordIndex(pack_words(code, payloads), code.message_bits)
+        rows.append([index.search(logits, floor=floor).surprise for logits in faces])
+    return np.array(rows)
+
+
+def fit_presence(surprises: np.ndarray) -> Presence:
+    """Fits the tail of surprises [registries, faces]; a face counts once."""
+    presence = Presence.fit(surprises.ravel())
+    return dataclasses.replace(presence, faces=surprises.shape[1])
+
+
+def report_p_values(surprises: np.ndarray, presence: Presence) -> list[str]:
+    """Markdown rows: share of faces with a p-value of at most each level."""
+    x = np.sort(surprises.ravel())
+    p = np.array([presence.p_value(v) if v >= presence.threshold else 1.0 for v in x])
+    ideal = np.exp(-np.maximum(x, 0))
+    return [
+        f"| {level:g} | {np.mean(ideal <= level):.5f} | {np.mean(p <= level):.5f} |"
+        for level in (*QUANTILES, 1e-4, 1e-6)
+    ]
+
+
+def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
+    """Reads untagged photos; see the module's docstring."""
+    if options.logits and os.path.exists(options.logits):
+        with np.load(options.logits) as stored:
+            faces = np.split(stored["logits"], stored["ends"][:-1])
+    else:
+        faces = []
+        for photo in tqdm(photos, unit="photo", disable=None):
+            faces += tagger.logits(read_photo(photo.path))
+        if options.logits:
+            ends = np.cumsum([len(face) for face in faces])
+            np.savez(options.logits, logits=np.concatenate(faces), ends=ends)
+    sizes = {10**4: 6} if options.fit else {10**4: 6, 10**6: 5}
+    surprises = {
+        issued: measure_surprises(tagger.code, faces, issued, registries, options.seed)
+        for issued, registries in sizes.items()
+    }
+    if options.fit:
+        presence = fit_presence(surprises[10**4])
+        write_atomic(options.fit, write_json_dataclass(presence))
+        return f"{options.fit}: {presence}\n"
+    presence = Presence()
+    if options.calibration:
+        presence = read_json_dataclass(Presence, options.calibration)
+    lines = []
+    for issued, x in surprises.items():
+        lines += [
+            f"{issued:,} payloads, {x.shape[1]} faces, {x.shape[0]} registries, "
+            f"largest surprise {x.max():.1f}.\n",
+            "| p at most | share, ideal model | share, calibrated |\n|---|---|---|",
+            *report_p_values(x, presence),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
+    """Counts verdicts; see the module's docstring."""
+    from faketagger_tf.evaluation import changes
+
+    swaps = {name: load_faceswap(name) for name in options.swap_model}
+    counts: dict[str, dict[str, int]] = {}
+    shares: dict[str, list[tuple[float, float]]] = {}
+    last: tuple[str, FaceRecord] | None = None
+
+    def count(name: str, photo: np.ndarray, record: FaceRecord) -> None:
+        try:
+            face = tagger.find_canvases(photo)[0].face
+        except ValueError:  # Smaller than a photo may be.
+            return
+        landmarks = face.landmarks if face else ()
+        matrix = fingerprint_matrix(photo.shape[1], photo.shape[0], landmarks)
+        change = compare(photo, matrix, record)
+        row = counts.setdefault(name, {})
+        row[change.verdict] = row.get(change.verdict, 0) + 1
+        shares.setdefault(name, []).append((change.face, change.surroundings))
+
+    for number, entry in enumerate(tqdm(photos, unit="photo", disable=None)):
+        photo = read_photo(entry.path)
+        seed = zlib.crc32(entry.person.encode())
+        rng = np.random.default_rng([options.seed, seed])
+        canvases = tagger.find_canvases(photo)
+        face = canvases[0].face
+        box = face.box if face else (0, 0, photo.shape[1], photo.shape[0])
+        landmarks = face.landmarks if face else ()
+        matrix = fingerprint_matrix(photo.shape[1], photo.shape[0], landmarks)
+        record = FaceRecord(box, (), *fingerprint(photo, matrix))
+        payload = int(rng.integers(1 << tagger.config.payload_bits))
+        tagged = tagger.embed(photo, payload, None, canvases)
+        scene = changes.Scene(rng, (face,) if face else ())
+
+        def jpeg(pixels, quality=75, scene=scene):
+            return changes.jpeg(pixels, scene, quality)
+
+        cropped = changes.crop(tagged, scene, 0.1)
+        tests = {
+            "tagged": tagged,
+            "JPEG 75": jpeg(tagged),
+            "JPEG 50": jpeg(tagged, 50),
+            "half size, JPEG 75": jpeg(changes.scale(tagged, 0.5)),
+            "crop, JPEG 75": jpeg(cropped),
+            "crop, half size, JPEG 75": jpeg(changes.scale(cropped, 0.5)),
+        }
+        for name, (config, model) in swaps.items():
+            identity = config.identities[number % len(config.identities)]
+            try:
+                swapped = swap_faces(tagged, config, model, identity)[0]
+            except ValueError:  # No face that could be swapped.
+                continue
+            tests[f"swap {name}, JPEG 75"] = jpeg(swapped)
+        for name, changed in tests.items():
+            count(name, changed, record)
+        if last and last[0] != entry.person:
+            count("transplant, JPEG 75", tests["JPEG 75"], last[1])
+        last = entry.person, record
+    verdicts = sorted({verdict for row in counts.values() for verdict in row})
+    lines = [
+        f"| change | photos | {' | '.join(verdicts)} | face: median, 99% | "
+        "surroundings: median, 99% |",
+        f"|{'---|' * (len(verdicts) + 4)}",
+    ]
+    for name, row in counts.items():
+        total = sum(row.values())
+        cells = [f"{100 * row.get(verdict, 0) / total:.1f}%" for verdict in verdicts]
+        cells += [
+            f"{np.median(part):.3f}, {np.quantile(part, 0.99):.3f}"
+            for part in zip(*shares[name], strict=True)
+        ]
+        lines.append(f"| {name} | {total} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistryOptions(Checked):
+    """What the command can be told."""
+
+    data: str = option("", "Folders of photos, joined by commas.", required=True)
+    mode: str = option("p_values", "What to do.", choices=("p_values", "fingerprints"))
+    tagger: str = option("portrait128", "Preset, or folder of the tagger.")
+    split: str = option("test", "Use this split; empty for all.")
+    limit: int = option(0, "Use at most so many photos; 0 for all.", low=0)
+    seed: int = option(0, "Seed of payloads, registries and crops.")
+    swap_model: tuple[str, ...] = option((), "Face-swap model; repeat for more.")
+    logits: str = option("", "Keep the logits in this .npz file, or use it.")
+    fit: str = option("", "Fit the tail and write it to this file.")
+    calibration: str = option("", "Calibration to be checked.")
+    output: str = option("", "Also write the report to this file.")
+
+
+def main(options: RegistryOptions) -> None:
+    """Runs one measurement; see the module's docstring."""
+    tagger = Tagger.load(options.tagger)
+    photos = list(find_photos(options.data, options.split).spread(options.limit))
+    run = {"p_values": run_p_values, "fingerprints": run_fingerprints}[options.mode]
+    report = run(options, tagger, photos)
+    print(report)
+    if options.output:
+        write_atomic(options.output, report)
+
+
+if __name__ == "__main__":
+    run_command(RegistryOptions(), main)
