@@ -36,6 +36,7 @@ import numpy as np
 from faketagger_tf.config import FORMAT, TaggerConfig
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
 from faketagger_tf.messages.presence import Presence, surprise
+from faketagger_tf.names import one_line, printable
 from faketagger_tf.tagging.networks import Networks, lite_decoder
 
 if TYPE_CHECKING:
@@ -275,13 +276,14 @@ def main(arguments: list[str]) -> int:
         read = _canvas_lines if values.canvas else _photo_lines
         lines = read(about, values)
     except ValueError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {one_line(str(error))}", file=sys.stderr)
         return 2
     failed = any_found = False
     for path, found, text in lines:
         failed |= found is None
         any_found |= bool(found)
-        print(f"{path}{text}", file=sys.stderr if found is None else sys.stdout)
+        line = printable(path) + one_line(text)
+        print(line, file=sys.stderr if found is None else sys.stdout)
     return 2 if failed else 0 if any_found else 1
 
 

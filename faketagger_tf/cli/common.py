@@ -178,7 +178,9 @@ class Report:
     def show(self, row: dict) -> None:
         """Prints a row: errors as JSON only, since `finish` names them in sentences."""
         if self._json:
-            print(json.dumps({k: _sound(v) for k, v in row.items()}), flush=True)
+            text = json.dumps({k: _sound(v) for k, v in row.items()})
+            # The one control character that JSON lets through.
+            print(text.replace("\x7f", "\\u007f"), flush=True)
         elif not row["error"] or row.get("found"):
             print(self._text(row), flush=True)
 

@@ -14,7 +14,7 @@ NAMES = (
     b"plain.png",
     b"caf\xe9.png",  # Latin-1: no UTF-8.
     b"line\nError: fake.png",
-    b"\x1b[31mred\x1b[2J.png",
+    b"\x1b[31mred\x1b[2J\x7f.png",
     b"=HYPERLINK(1).png",
     b"+1 'quo\"te', comma.png",
     b"back\\x1b.png",

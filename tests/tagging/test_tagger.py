@@ -226,6 +226,13 @@ def test_turns_are_looked_for_only_where_a_face_leaves_doubt(astronaut):
     assert looked[1:] == [(512, 300, 3), (300, 512, 3), (512, 300, 3), (300, 512, 3)]
 
 
+def test_a_turned_suspect_is_compared(tagger, tagged):
+    suspect = np.ascontiguousarray(np.rot90(tagged))
+    (face,) = compare.verify(tagger, tagged, suspect)
+    assert face.intact and not face.suspect.mirrored
+    assert face.changed_face < 0.01 and face.changed_around < 0.01
+
+
 def test_canvases_that_are_black_outside(astronaut):
     config = dataclasses.replace(correlation_tagger.CONFIG, outside="black")
     tagger = correlation_tagger.build(config)
