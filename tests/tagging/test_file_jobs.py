@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import corpus
 import correlation_tagger
 import numpy as np
 import pytest
@@ -196,6 +197,27 @@ def test_a_photo_on_its_side_reads_however_it_is_turned(tagger, photo, tmp_path,
     write_image(upright, np.ascontiguousarray(np.rot90(read_photo(output), -turns)))
     for path in (output, upright):
         assert trace_file(tagger, path, 1e-6)[0]["payload"] == "0x00000007"
+
+
+def test_every_kind_of_file_keeps_its_tag(tmp_path, few_steps):
+    """A fifth of the corpus: all of it takes half a minute."""
+    tagger = correlation_tagger.build(detect=lambda photo: [])
+    read = 0
+    for case in corpus.cases()[::5]:
+        own = os.path.splitext(case.name)[1]
+        path = tmp_path / f"in{own}"
+        path.write_bytes(case.data)
+        for extension in case.outputs or (own,):
+            output = tmp_path / f"out{extension}"
+            try:
+                tag_file(tagger, path, output, "1F", retag=True)
+            except ValueError as error:
+                assert str(error).endswith(".")
+                continue
+            (row, *_) = trace_file(tagger, output, 1e-6)
+            assert row["payload"] == "0x0000001F", (case.name, extension)
+            read += 1
+    assert read > 20
 
 
 def test_what_works_on_files_imports_no_tensorflow():
