@@ -8,7 +8,8 @@ same search. All that it knows of the tagger stands in the file. With `--canvas`
 file is a canvas, as `faketagger trace PHOTO --canvas=canvas.png` writes it, and is read
 at one place, its largest centred square. Keyed tags are not read.
 
-Needs NumPy, OpenCV and ai-edge-litert; `read_canvases` needs no OpenCV.
+Needs NumPy, OpenCV, Pillow and ai-edge-litert; `read_canvases` needs no OpenCV and no
+Pillow. Photos are read as `trace` reads them, damaged ones too.
 
 A tag counts as found where its checksum is right and its p-value at most `--fpr`.
 Short codes do not reach 1e-6: give the 16 bits of `seed64` `--fpr=1e-3`. Where even a
@@ -35,6 +36,7 @@ import numpy as np
 from faketagger_tf.config import FORMAT, TaggerConfig
 from faketagger_tf.messages import Decoded, MessageCode, format_payload
 from faketagger_tf.messages.presence import Presence, surprise
+from faketagger_tf.names import one_line, printable
 from faketagger_tf.tagging.networks import Networks, lite_decoder
 
 if TYPE_CHECKING:
@@ -162,6 +164,7 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
     code, size = _code(about), about["image_size"]
     try:
         from faketagger_tf.photos.canvas import canvas_square, crop_canvas
+        from faketagger_tf.photos.codec import read_photo
     except ImportError as error:
         raise _missing(error) from None
 
@@ -170,7 +173,8 @@ def read_files(decoder: str, photos: list[str]) -> dict[str, Decoded | str]:
         canvas = crop_canvas(pixels, square, size)
         return code.decode(decode(canvas[None].astype(np.float32) / 255.0))
 
-    return _each(photos, read)
+    # Canvases are as small as their tagger's: they must not get a border.
+    return _each(photos, lambda path: read(read_photo(path)))
 
 
 def read_photos(
@@ -184,16 +188,18 @@ def read_photos(
         Photo -> its readings, at least one, or one sentence about what went wrong.
     """
     tagger = load_tagger(decoder)
-    return _each(photos, lambda pixels: tagger.examine(pixels, fpr))
+    try:
+        from faketagger_tf.photos.suspect import read_suspect
+    except ImportError as error:
+        raise _missing(error) from None
+    return _each(photos, lambda path: tagger.examine(read_suspect(path).pixels, fpr))
 
 
 def _each(photos: list[str], read: Callable) -> dict:
-    from faketagger_tf.photos.codec import read_photo
-
     results = {}
     for path in photos:
         try:
-            results[path] = read(read_photo(path))
+            results[path] = read(path)
         except ValueError as error:
             results[path] = str(error)
     return results
@@ -202,7 +208,7 @@ def _each(photos: list[str], read: Callable) -> dict:
 def _missing(error: ImportError) -> ValueError:
     return ValueError(
         f"Opening photos needs a package that is missing, {error.name}: "
-        "python -m pip install opencv-python-headless."
+        "python -m pip install opencv-python-headless pillow."
     )
 
 
@@ -270,13 +276,14 @@ def main(arguments: list[str]) -> int:
         read = _canvas_lines if values.canvas else _photo_lines
         lines = read(about, values)
     except ValueError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {one_line(str(error))}", file=sys.stderr)
         return 2
     failed = any_found = False
     for path, found, text in lines:
         failed |= found is None
         any_found |= bool(found)
-        print(f"{path}{text}", file=sys.stderr if found is None else sys.stdout)
+        line = printable(path) + one_line(text)
+        print(line, file=sys.stderr if found is None else sys.stdout)
     return 2 if failed else 0 if any_found else 1
 
 

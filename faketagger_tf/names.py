@@ -39,6 +39,18 @@ def printable(name: str | bytes | os.PathLike) -> str:
     return "".join(map(_shown, os.fsdecode(name)))
 
 
+def one_line(text: str) -> str:
+    r"""Returns a message such that printing it cannot do anything but show it.
+
+    As `printable`, but a backslash stays: messages have their names in quotes already.
+
+    Example:
+        >>> print(one_line("no such flag: --a\nError: b"))
+        no such flag: --a\nError: b
+    """
+    return "".join(letter if letter == "\\" else _shown(letter) for letter in text)
+
+
 def _shown(letter: str) -> str:
     code = ord(letter)
     if letter == "\\":

@@ -28,7 +28,10 @@ that of the folder.
 
 An error is `{"error": "one sentence"}` with status 400 (a request that is no such
 thing; what is no HTTP, such as a bad Content-Length, uvicorn refuses in its own words),
-404 (no such model), 413 (too large a body) or 503 (too many requests waiting).
+404 (no such model), 408 (an upload that stalls: one that lags behind 8 KiB a second by
+more than `--upload_seconds` is dropped), 413 (too large a body) or 503 (too many
+requests waiting). Base64 may be broken into lines and lack its padding, as for
+TensorFlow Serving.
 A photo that cannot be decoded is no error but a row whose `valid` is false. Tensors of
 numbers take JSON numbers alone, those of integers whole numbers without a decimal
 point within the type's range. Float images are not checked against [0, 1].
@@ -41,7 +44,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import dataclasses
 import json
 import os
@@ -65,6 +67,8 @@ FLAGS = flags.FLAGS
 
 MAX_ROWS = 64  # Rows of one request.
 MAX_WAITING = 1024  # Requests waiting before further ones are turned away.
+UPLOAD_SECONDS = 30  # Within which an upload must begin and go on.
+UPLOAD_RATE = 8192  # Bytes a second that an upload must have on top of that.
 
 
 class RequestError(Exception):
@@ -350,12 +354,15 @@ class Batcher:
             start = stop
 
 
-def make_app(model: Model, max_body: int) -> applications.Starlette:
+def make_app(
+    model: Model, max_body: int, upload_seconds: float = UPLOAD_SECONDS
+) -> applications.Starlette:
     """Builds the web application.
 
     Args:
         model: what to serve.
         max_body: bytes that a request's body may have.
+        upload_seconds: by which a body may lag behind `UPLOAD_RATE`.
     """
     batcher = Batcher(model)
 
@@ -389,7 +396,7 @@ def make_app(model: Model, max_body: int) -> applications.Starlette:
 
     async def predict(request):
         check_model(request)
-        body = await _read_body(request, max_body)
+        body = await _read_body(request, max_body, upload_seconds)
         # Off the event loop: a body of megabytes takes a while to read and to write.
         signature, by_row, arrays = await concurrency.run_in_threadpool(
             model.parse, body
@@ -399,7 +406,9 @@ def make_app(model: Model, max_body: int) -> applications.Starlette:
         return responses.Response(content, media_type="application/json")
 
     async def refuse(request, error):
-        return responses.JSONResponse({"error": str(error)}, error.status)
+        # Of a stalled upload nothing more is waited for.
+        headers = {"Connection": "close"} if error.status == 408 else None
+        return responses.JSONResponse({"error": str(error)}, error.status, headers)
 
     async def refuse_route(request, error):
         message = f"{request.method} {request.url.path}: {error.detail}."
@@ -444,17 +453,26 @@ def make_app(model: Model, max_body: int) -> applications.Starlette:
     )
 
 
-async def _read_body(request: requests.Request, max_body: int) -> bytes:
+async def _read_body(request: requests.Request, max_body: int, seconds: float) -> bytes:
     body = bytearray()
+    begun = asyncio.get_running_loop().time()
     length = request.headers.get("content-length", "0")
     too_large = length.isdigit() and int(length) > max_body
     if not too_large:
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_body:
-                    too_large = True
-                    break
+            async with asyncio.timeout_at(begun + seconds) as limit:
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > max_body:
+                        too_large = True
+                        break
+                    limit.reschedule(begun + seconds + len(body) / UPLOAD_RATE)
+        except TimeoutError:
+            raise RequestError(
+                408,
+                f"The upload has stalled. Received: {len(body)} bytes. Accepted: "
+                f"{UPLOAD_RATE} bytes a second, after {seconds:g} seconds at most.",
+            ) from None
         except requests.ClientDisconnect:
             # Nobody reads this answer; as an error of ours it would be logged.
             raise RequestError(400, "The body ended too early.") from None
@@ -562,8 +580,12 @@ def _text(value: Any, name: str) -> str:
 def _bytes(value: Any, name: str) -> bytes:
     try:
         if isinstance(value, dict) and set(value) == {"b64"}:
-            return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError, TypeError):
+            text = "".join(value["b64"].split())
+            bare = text.rstrip("=")
+            if text == bare:  # Without its padding.
+                text += "=" * (-len(bare) % 4)
+            return base64.b64decode(text, validate=True)
+    except (AttributeError, ValueError):
         pass
     raise RequestError(
         400, f'Every row of {name} must be {{"b64": "..."}} with valid base64.'
@@ -646,7 +668,7 @@ def main(argv: list[str]) -> int:
     print(f"Serving {model.name} at http://{host}:{port}/v1/models/{model.name}")
     # The line is waited for by whoever started us.
     print("Ready.", flush=True)
-    app = make_app(model, FLAGS.max_body_mb * 2**20)
+    app = make_app(model, FLAGS.max_body_mb * 2**20, FLAGS.upload_seconds)
     config = uvicorn.Config(app, log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
@@ -660,4 +682,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer("port", 8501, "Port; 0 takes a free one.", 0, 65535)
     flags.DEFINE_integer("max_body_mb", 32, "Largest request in MiB.", lower_bound=1)
+    flags.DEFINE_integer(
+        "upload_seconds", UPLOAD_SECONDS, "Seconds that an upload may stall.", 1
+    )
     run_main(main)

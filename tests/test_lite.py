@@ -88,6 +88,18 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
     assert json.loads(run.stdout) == expected.code_bits.tolist()
 
 
+def test_a_damaged_photo_with_an_odd_name_is_read(decoder_file, tmp_path, capsys):
+    photo = np.random.default_rng(1).integers(0, 256, (120, 130, 3), np.uint8)
+    path = tmp_path / "odd\n\x1b[2J.jpg"
+    write_image(path, photo)
+    path.write_bytes(path.read_bytes()[:-2])
+    assert lite.main([str(decoder_file), str(path)]) == 1
+    assert "odd\\n\\x1b[2J.jpg  no tag" in capsys.readouterr().out
+    assert lite.main([str(decoder_file), str(path), "--canvas"]) == 2
+    error = capsys.readouterr().err
+    assert "is truncated" in error and "\x1b" not in error
+
+
 def test_missing_opencv_is_named(decoder_file):
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
     for mode in ([], ["--canvas"]):

@@ -17,6 +17,7 @@ import spread_spectrum
 import without
 
 from export.saved_model import export_saved_model
+from faketagger_tf import serving
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import canvas_square, crop_canvas, decode_photo, encode_image
 from faketagger_tf.tagging.networks import keras_networks
@@ -26,6 +27,7 @@ pytest.importorskip("starlette", reason="pip install -r requirements-serving.txt
 pytest.importorskip("uvicorn")
 
 PATH = "/v1/models/faketagger"
+UPLOAD_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +307,8 @@ def photo_server():
         without.TRAINING,
         "import runpy; runpy.run_module('faketagger_tf.serving', None, '__main__')",
     )
-    with running([sys.executable, "-c", program, "--tagger=portrait128"]) as address:
+    flags = ["--tagger=portrait128", f"--upload_seconds={UPLOAD_SECONDS}"]
+    with running([sys.executable, "-c", program, *flags]) as address:
         yield address
 
 
@@ -348,3 +351,61 @@ def test_photos_are_tagged_and_traced_where_the_face_is(photo_server):
     body = {"signature_name": "tag_photo", "inputs": {"image_bytes": [], "payload": 5}}
     status, answer = call(photo_server, "POST", f"{path}:predict", body)
     assert (status, "payload must be a list" in answer["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("drip", [b"", b" "])
+def test_stalled_uploads_are_dropped(photo_server, drip):
+    """With a bare socket: silence, and a byte now and then, which is no upload."""
+    head = "POST /v1/models/portrait128:predict HTTP/1.1\r\nHost: x\r\n"
+    head += "Content-Length: 100000\r\n\r\n"
+    begun = time.monotonic()
+    with socket.create_connection(photo_server, timeout=0.5) as link:
+        link.sendall(head.encode() + b'{"instances": [')
+        answer = b""
+        # Until the server closes the connection; far longer than it may take.
+        while time.monotonic() - begun < 60:
+            try:
+                received = link.recv(4096)
+            except TimeoutError:
+                link.sendall(drip)
+                continue
+            except ConnectionResetError:
+                break
+            if not received:
+                break
+            answer += received
+    waited = time.monotonic() - begun
+    assert answer.startswith(b"HTTP/1.1 408 ") and b"has stalled" in answer
+    assert UPLOAD_SECONDS <= waited < 60
+    assert call(photo_server, "GET", "/v1/models/portrait128")[0] == 200
+
+
+def test_a_slow_upload_that_goes_on_is_no_stalled_one(photo_server):
+    body = json.dumps({"instances": [b64(b"no photo")]}).encode()
+    body += b" " * 60_000
+
+    def pieces():
+        for start in range(0, len(body), 10_000):
+            yield body[start : start + 10_000]
+            time.sleep(0.4)
+
+    begun = time.monotonic()
+    headers = {"Content-Length": str(len(body))}
+    with contextlib.closing(
+        http.client.HTTPConnection(*photo_server, timeout=60)
+    ) as link:
+        link.request("POST", "/v1/models/portrait128:predict", pieces(), headers)
+        assert link.getresponse().status == 200
+    assert time.monotonic() - begun > UPLOAD_SECONDS
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100, 1000])
+def test_base64_may_be_broken_into_lines_and_lack_its_padding(size):
+    """As TensorFlow Serving takes it (absl::Base64Unescape)."""
+    data = np.random.default_rng(size).bytes(size)
+    lines = base64.encodebytes(data).decode()
+    for text in (lines, lines.replace("\n", "\r\n"), lines.rstrip("=\n")):
+        assert serving._bytes({"b64": text}, "image_bytes") == data
+    for bad in ("A", "AA=", "A===", "AA=A", "A-_A", "\u00e9AAA", 5, None, ["AAAA"]):
+        with pytest.raises(serving.RequestError, match="valid base64"):
+            serving._bytes({"b64": bad}, "image_bytes")

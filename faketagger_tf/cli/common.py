@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from faketagger_tf.cli.parser import Parser, probability, whole_number
+from faketagger_tf.names import csv_cell, one_line, printable
 
-# Pictures that a folder may hold and that are passed over, with a word about it.
-OTHER_FORMATS = (".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".dng")
+# Pictures that a folder may hold and that are passed over, with a word about it, where
+# a command does not read them.
+OTHER_FORMATS = (".gif", ".jp2", ".j2k", ".jxl", ".dng")
+_BOM = "\ufeff"
 
 
 def add_tagger_flags(parser: Parser) -> None:
@@ -35,6 +38,11 @@ def add_batch_flags(parser: Parser) -> None:
         help="Also write a table. `tag` adds to one that exists; the last row of an "
         "output counts, and a row with an error means that nothing was written.",
     )
+    parser.add_switch(
+        "--csv-excel",
+        False,
+        "Begin a new table with a byte-order mark, which Excel needs to read UTF-8.",
+    )
     parser.add_argument(
         "--jobs",
         type=whole_number(1),
@@ -51,8 +59,8 @@ def add_quality_flag(parser: Parser) -> None:
     parser.add_argument(
         "--quality",
         type=whole_number(1, 100),
-        default=95,
-        help="Quality of JPEG files, 1 to 100 (%(default)s).",
+        help="Quality of JPEG, WebP and AVIF files, 1 to 100; by default IN's own "
+        "where it has one, else 95 for JPEG, lossless for WebP and 90 for AVIF.",
     )
 
 
@@ -78,15 +86,15 @@ def load_tagger(values):
     return Tagger.load(values.tagger, key)
 
 
-def list_photos(folder: str) -> list[str]:
+def list_photos(folder: str, extensions: Sequence[str]) -> list[str]:
     """The photos below a folder; says on standard error what was passed over."""
     from faketagger_tf.files import find_files
-    from faketagger_tf.photos import EXTENSIONS
 
-    found = find_files(folder, EXTENSIONS)
-    others = [path for path in found.others if path.lower().endswith(OTHER_FORMATS)]
+    found = find_files(folder, extensions)
+    unread = tuple(e for e in OTHER_FORMATS if e not in extensions)
+    others = [path for path in found.others if path.lower().endswith(unread)]
     passed_over = (
-        (others, f"have formats that are not read ({', '.join(OTHER_FORMATS)})"),
+        (others, f"have formats that are not read ({', '.join(unread)})"),
         (found.links, "are links to folders, which are not followed"),
         (found.unreadable, "are folders that cannot be listed"),
     )
@@ -96,13 +104,25 @@ def list_photos(folder: str) -> list[str]:
     return found.paths
 
 
-def check_extension(what: str, path: str) -> None:
+def check_extension(what: str, path: str, extensions: Sequence[str]) -> None:
     """Raises a ValueError for an output whose format cannot be written."""
-    from faketagger_tf.photos import EXTENSIONS
-
-    if not path.lower().endswith(EXTENSIONS):
+    if not path.lower().endswith(tuple(extensions)):
         raise ValueError(
-            f"{what} must end in one of {', '.join(EXTENSIONS)}. Received: {path!r}."
+            f"{what} must end in one of {', '.join(extensions)}. Received: {path!r}."
+        )
+
+
+def check_distinct(what: str, paths: Sequence[str]) -> None:
+    """Raises a ValueError for outputs that are one file, be it on some disks only."""
+    from faketagger_tf.names import colliding
+
+    groups = colliding(paths)
+    if groups:
+        raise ValueError(
+            f"{what} must be different files on every disk, also on one that does not "
+            "tell upper from lower case or the spellings of an accent. Received: "
+            f"{' and '.join(map(repr, groups[0]))}"
+            + (f", and {len(groups) - 1} more such groups." if groups[1:] else ".")
         )
 
 
@@ -113,7 +133,12 @@ def check_free(path: str, overwrite: bool) -> None:
 
 
 class Report:
-    """Writes rows as they come: text or JSON lines on standard output, and a CSV."""
+    """Writes rows as they come: text or JSON lines on standard output, and a CSV.
+
+    No name of a file can do anything but be shown. JSON has names as they are, but for
+    those that are not UTF-8; these, and all names in text and tables, are written as
+    `names.printable` shows them.
+    """
 
     def __init__(
         self,
@@ -125,6 +150,8 @@ class Report:
         self._json, self._text = values.json, text
         self._lock = threading.Lock()
         self._file = self._csv = None
+        if values.csv_excel and not values.csv:
+            raise ValueError("--csv-excel goes with --csv. Received: no --csv.")
         if values.csv:
             header = ",".join(columns)
             try:
@@ -138,19 +165,22 @@ class Report:
                 ) from None
             self._csv = csv.DictWriter(self._file, columns, extrasaction="ignore")
             if not resumed:
+                self._file.write(_BOM * values.csv_excel)
                 self._csv.writeheader()
 
     def record(self, row: dict) -> None:
         """Writes a row to the table. Safe to call from many threads."""
         with self._lock:
             if self._csv:
-                self._csv.writerow(row)
+                self._csv.writerow({key: _cell(key, row[key]) for key in row})
                 self._file.flush()
 
     def show(self, row: dict) -> None:
         """Prints a row: errors as JSON only, since `finish` names them in sentences."""
         if self._json:
-            print(json.dumps(row), flush=True)
+            text = json.dumps({k: _sound(v) for k, v in row.items()})
+            # The one control character that JSON lets through.
+            print(text.replace("\x7f", "\\u007f"), flush=True)
         elif not row["error"] or row.get("found"):
             print(self._text(row), flush=True)
 
@@ -159,13 +189,29 @@ class Report:
             self._file.close()
 
 
+def _cell(key: str, value: Any) -> object:
+    """A table's cell: one line that no spreadsheet runs."""
+    if isinstance(value, list) and any(isinstance(part, str) for part in value):
+        value = "; ".join(value)
+    if isinstance(value, str):
+        value = printable(value) if key in ("file", "output") else one_line(value)
+    return csv_cell(value)
+
+
+def _sound(value: Any) -> Any:
+    """A name that is not UTF-8 has no place in JSON, whose readers refuse it."""
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return printable(value)
+    return value
+
+
 def _begins_with(path: str, header: str) -> bool:
     """Whether a table exists; refuses a file that is not a table of ours."""
     if not os.path.exists(path) or os.path.getsize(path) == 0:
         return False
     with open(path, "rb") as file:
         line = file.readline(1000).decode("utf-8", "replace").strip()
-    if line != header:
+    if line.removeprefix(_BOM) != header:
         raise ValueError(
             f"The file {path!r} is not a table of this command. Received: a first line "
             f"{line[:60]!r}. Accepted: a new file, or one that begins with {header!r}."
@@ -193,8 +239,8 @@ def finish(count: int, failed: Sequence[dict], skipped: int, single: bool) -> in
     if skipped:
         print(f"{skipped} files were there already.", file=sys.stderr)
     for row in failed:
-        name = "" if single else f"{row['file']}: "
-        print(f"Error: {name}{row['error']}", file=sys.stderr)
+        name = "" if single else f"{printable(row['file'])}: "
+        print(f"Error: {name}{one_line(row['error'])}", file=sys.stderr)
     if failed and not single:
         print(f"{len(failed)} of {count} files failed.", file=sys.stderr)
     return 2 if failed else 0

@@ -6,6 +6,7 @@ import dataclasses
 
 from faketagger_tf.cli import common
 from faketagger_tf.cli.parser import Parser
+from faketagger_tf.names import one_line, printable
 
 FORM = "deepfake IN OUT"
 SUMMARY = "Swap the faces of a photo, to see what a tag survives."
@@ -31,11 +32,16 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Swaps; returns the exit code."""
-    common.check_extension("OUT", values.target)
+    from faketagger_tf.photos.photo_file import (
+        WRITABLE,
+        read_photo_file,
+        write_photo_file,
+    )
+
+    common.check_extension("OUT", values.target, WRITABLE)
     common.check_free(values.target, values.overwrite)
 
     from faketagger_tf.deepfake import swap_faces
-    from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
     from faketagger_tf.presets import load_faceswap
 
     photo = read_photo_file(values.source)
@@ -43,6 +49,8 @@ def run(values) -> int:
     identity = values.identity or config.identities[-1]
     swapped, count = swap_faces(photo.pixels, config, model, identity)
     photo = dataclasses.replace(photo, pixels=swapped)
-    write_photo_file(values.target, photo, values.quality)
-    print(f"{values.target}  {count} face(s) swapped to {identity}")
+    told = write_photo_file(values.target, photo, values.quality)
+    lost = f"  lost: {'; '.join(told.lost)}" if told.lost else ""
+    line = f"{count} face(s) swapped to {identity}{lost}"
+    print(f"{printable(values.target)}  {one_line(line)}")
     return 0

@@ -24,6 +24,7 @@ from absl import flags
 from faketagger_tf.cli import deepfake, tag, trace, verify
 from faketagger_tf.cli.parser import Parser, add_extras, did_you_mean
 from faketagger_tf.command import quiet_tensorflow
+from faketagger_tf.names import one_line
 
 # Each defines its flags and runs; what is heavy is imported once a command runs.
 COMMANDS = {"tag": tag, "trace": trace, "verify": verify, "deepfake": deepfake}
@@ -81,7 +82,7 @@ def main(argv: list[str]) -> int:
             raise
         # absl begins some of its sentences with a word of its own.
         sentence = str(error).strip().removeprefix("ERROR:: ")
-        print(f"Error: {sentence}", file=sys.stderr)
+        print(f"Error: {one_line(sentence)}", file=sys.stderr)
         return 2
     except SystemExit as stop:  # argparse's way to end after --help.
         return stop.code or 0

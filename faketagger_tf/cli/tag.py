@@ -6,6 +6,7 @@ import os
 
 from faketagger_tf.cli import common
 from faketagger_tf.cli.parser import Parser, number, whole_number
+from faketagger_tf.names import one_line, printable
 
 FORM = "tag IN OUT"
 SUMMARY = "Tag a photo, or all photos of a folder."
@@ -40,15 +41,27 @@ def define(parser: Parser) -> None:
     parser.add_switch(
         "--check",
         True,
-        "Read every face's tag back before the file is written. One that does not read "
-        "is refined, then made stronger by up to 5 dB unless --psnr is given; the row "
-        "names the faces where neither helps. If no face reads, the photo's centred "
-        "square is tagged. --no-check is nearly twice as fast.",
+        "Read every face's tag back from the encoded file before it is written. One "
+        "that does not read is refined, then made stronger by up to 5 dB unless "
+        "--psnr is given, then the file is coded with less loss unless --quality is "
+        "given; the row names the faces where nothing helps. If no face reads, the "
+        "photo's centred square is tagged. --no-check is nearly twice as fast.",
     )
+    parser.add_switch(
+        "--retag",
+        False,
+        "Write over a tag that the photo carries already, which is refused otherwise.",
+    )
+    parser.add_switch(
+        "--strict",
+        False,
+        "Refuse a photo whose file holds something that OUT cannot keep.",
+    )
+    parser.add_switch("--preserve", False, "Give each output the times of its photo.")
     parser.add_argument(
         "--extension",
         help="Format of the outputs of a folder, such as .png; by default each "
-        "photo's own.",
+        "photo's own, and .jpg for those that are read alone (.jfif, .heic).",
     )
 
 
@@ -80,6 +93,16 @@ def run(values) -> int:
     ]
     gate = Gate()
     report = common.Report(values, TAG_COLUMNS, _text, append=True)
+    written: set[tuple[int, int] | None] = set()
+
+    def before_writing(row: dict) -> None:
+        # Some disks hold two names for one more than `names.colliding` knows of.
+        if _identity(row["output"]) in written - {None}:
+            raise ValueError(
+                f"The output {row['output']!r} is a file of this run by another name."
+            )
+        common.check_free(row["output"], values.overwrite)
+        report.record(row)
 
     def tag_one(item: tuple[str, str]) -> list[dict]:
         path, output = item
@@ -94,8 +117,12 @@ def run(values) -> int:
                     refine=values.refine,
                     check=values.check,
                     quality=values.quality,
-                    before_writing=report.record,
+                    retag=values.retag,
+                    strict=values.strict,
+                    preserve=values.preserve,
+                    before_writing=before_writing,
                 )
+                written.add(_identity(output))
         except Exception as error:
             row = dict.fromkeys(TAG_COLUMNS) | {"file": path, "output": output}
             row["error"] = reason(error)
@@ -108,18 +135,35 @@ def run(values) -> int:
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
+
+
 def _text(row: dict) -> str:
     unread = row["unread_faces"]
-    return (
-        f"{row['output']}  payload {row['payload']}  PSNR {row['psnr']:.2f} dB  "
-        f"SSIM {row['ssim']:.4f}  {row['faces']} face(s)"
-        + (f", {len(unread)} more without a tag that reads" if unread else "")
+    told = [
+        one_line(f"{what}: {'; '.join(row[what])}")
+        for what in ("lost", "changed")
+        if row[what]
+    ]
+    return "  ".join(
+        [
+            f"{printable(row['output'])}  payload {row['payload']}",
+            f"PSNR {row['psnr']:.2f} dB  SSIM {row['ssim']:.4f}",
+            f"{row['faces']} face(s)"
+            + (f", {len(unread)} more without a tag that reads" if unread else ""),
+            *told,
+        ]
     )
 
 
 def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, str]]:
     """(input, output) of every file of a run."""
-    from faketagger_tf.photos import EXTENSIONS
+    from faketagger_tf.photos.photo_file import READABLE, WRITABLE
 
     if not os.path.isdir(source):
         if os.path.isdir(target):
@@ -129,7 +173,7 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
                 "--extension is for folders; name OUT's own extension instead. "
                 f"Received: {extension!r} and OUT {target!r}."
             )
-        common.check_extension("OUT", target)
+        common.check_extension("OUT", target, WRITABLE)
         return [(source, target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise ValueError(f"OUT must be a folder if IN is one. Received: {target!r}.")
@@ -139,28 +183,24 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
             f"OUT must lie outside of the folder IN. Received: {target!r} in "
             f"{source!r}."
         )
-    if extension and extension.lower() not in EXTENSIONS:
+    if extension and extension.lower() not in WRITABLE:
         raise ValueError(
-            f"--extension must be one of {', '.join(EXTENSIONS)}. "
+            f"--extension must be one of {', '.join(WRITABLE)}. "
             f"Received: {extension!r}."
         )
-    plan, taken = [], {}
-    for path in common.list_photos(source):
+    plan = []
+    for path in common.list_photos(source, READABLE):
         output = os.path.join(target, os.path.relpath(path, source))
-        if extension:
-            output = os.path.splitext(output)[0] + extension
-        if output in taken:
-            raise ValueError(
-                f"Two photos would be written to {output!r}: {taken[output]!r} and "
-                f"{path!r}."
-            )
-        taken[output] = path
+        stem, own = os.path.splitext(output)
+        if extension or own.lower() not in WRITABLE:
+            output = stem + (extension or ".jpg")
         plan.append((path, output))
     if not plan:
         raise ValueError(
-            f"The folder must hold at least one photo ({', '.join(EXTENSIONS)}). "
+            f"The folder must hold at least one photo ({', '.join(READABLE)}). "
             f"Received: {source!r}."
         )
+    common.check_distinct("The outputs", [output for _, output in plan])
     return plan
 
 

@@ -6,6 +6,7 @@ import os
 
 from faketagger_tf.cli import common
 from faketagger_tf.cli.parser import Parser
+from faketagger_tf.names import one_line, printable
 
 FORM = "trace FILES-OR-FOLDERS..."
 SUMMARY = "Read the tags of photos. Exits 0 if one was found, 1 if none."
@@ -34,12 +35,16 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Traces; returns the exit code."""
+    from faketagger_tf.photos.suspect import EXTENSIONS
+
     paths = []
     for name in values.files:
-        paths += common.list_photos(name) if os.path.isdir(name) else [name]
+        inside = common.list_photos(name, EXTENSIONS) if os.path.isdir(name) else [name]
+        paths += inside
     if not paths:
         raise ValueError(
-            f"The folders hold no photo. Received: {', '.join(values.files)}."
+            "The folders hold no photo. "
+            f"Received: {', '.join(map(repr, values.files))}."
         )
     pictures = _pictures(values, paths)
 
@@ -79,6 +84,7 @@ def run(values) -> int:
 def _pictures(values, paths: list[str]) -> dict[str, str]:
     """Photo -> picture to draw, all of whose places are free and have their folders."""
     from faketagger_tf.files import make_folder
+    from faketagger_tf.photos import EXTENSIONS
 
     single = len(paths) == 1
     pictures: dict[str, str] = {}
@@ -101,7 +107,8 @@ def _pictures(values, paths: list[str]) -> dict[str, str]:
             pictures[path] = os.path.join(values.annotate, f"{inside}.png")
     wanted = [*pictures.values(), *([values.canvas] if values.canvas else [])]
     for path in wanted:
-        common.check_extension("A picture", path)
+        common.check_extension("A picture", path, EXTENSIONS)
+    common.check_distinct("Pictures", wanted)
     photos = set(map(os.path.realpath, paths))
     for path in [*wanted, *([values.csv] if values.csv else [])]:
         if os.path.realpath(path) in photos:
@@ -113,9 +120,11 @@ def _pictures(values, paths: list[str]) -> dict[str, str]:
 
 
 def _text(row: dict) -> str:
+    name = printable(row["file"])
+    notes = "".join(f"  ({one_line(note)})" for note in row["notes"])
     if not row["found"]:
-        return f"{row['file']}  no tag  p {row['p_value']:.2g}"
+        return f"{name}  no tag  p {row['p_value']:.2g}{notes}"
     return (
-        f"{row['file']}  payload {row['payload']}  p {row['p_value']:.2g}  "
-        f"{row['corrected_bits']} bits corrected"
+        f"{name}  payload {row['payload']}  p {row['p_value']:.2g}  "
+        f"{row['corrected_bits']} bits corrected{notes}"
     )

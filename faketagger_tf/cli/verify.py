@@ -6,6 +6,7 @@ import json
 
 from faketagger_tf.cli import common
 from faketagger_tf.cli.parser import Parser
+from faketagger_tf.names import one_line
 
 FORM = "verify ORIGINAL SUSPECT"
 SUMMARY = "Is the tag of ORIGINAL still in SUSPECT, and what has changed?"
@@ -27,27 +28,31 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Compares; returns the exit code."""
+    from faketagger_tf.photos import EXTENSIONS, write_image
+
     if values.output:
         common.check_free(values.output, values.overwrite)
-        common.check_extension("--output", values.output)
+        common.check_extension("--output", values.output, EXTENSIONS)
 
-    from faketagger_tf.photos import write_image
     from faketagger_tf.photos.photo_file import read_photo_file
+    from faketagger_tf.photos.suspect import read_suspect
     from faketagger_tf.tagging.compare import draw_comparisons, verify
     from faketagger_tf.tagging.file_jobs import comparison_row
 
-    original, suspect = (
-        read_photo_file(path).pixels for path in (values.original, values.suspect)
-    )
+    original = read_photo_file(values.original).pixels
+    suspect = read_suspect(values.suspect)
     tagger = common.load_tagger(values)
-    faces = verify(tagger, original, suspect, values.fpr)
+    faces = verify(tagger, original, suspect.pixels, values.fpr)
     if values.output:
         write_image(values.output, draw_comparisons(faces))
     rows = [comparison_row(face, tagger.config.payload_bits) for face in faces]
     intact = all(face.intact for face in faces)
     if values.json:
-        print(json.dumps({"intact": intact, "faces": rows}))
+        about = {"intact": intact, "faces": rows, "notes": list(suspect.notes)}
+        print(json.dumps(about))
     else:
+        for note in suspect.notes:
+            print(f"SUSPECT: {one_line(note)}")
         for row in rows:
             state = "still there" if row["intact"] else "gone"
             print(

@@ -19,6 +19,7 @@ its own, and compare the suspect with the photo on record before believing a rea
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import os
@@ -27,27 +28,63 @@ import numpy as np
 
 MIN_KEY_BYTES = 16
 ROUNDS = 8
+# What text begins with, longer marks first: that of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def read_key(path: str | os.PathLike) -> bytes:
     """Reads a key file: its bytes are the key, without surrounding white space.
 
+    The same text is the same key however an editor or a shell stored it: a byte-order
+    mark is left out, and UTF-16 and UTF-32 are read as the UTF-8 of their text.
+
     Raises:
-        ValueError: the file cannot be read, or holds fewer than 16 bytes.
+        ValueError: the file cannot be read, holds fewer than 16 bytes, or text that is
+            damaged.
     """
     name = os.fspath(path)
     try:
         with open(path, "rb") as file:
-            data = file.read(1 << 20).strip()
+            data = file.read(1 << 20)
     except OSError as error:
         raise ValueError(
             f"Cannot read the key file {name!r}: {error.strerror or error}."
         ) from None
+    data = _as_utf8(data, name).strip()
     if len(data) < MIN_KEY_BYTES:
         raise ValueError(
             f"A key must have at least {MIN_KEY_BYTES} bytes, for example from "
             f"`openssl rand -hex 32`. Received: {len(data)} bytes in {name!r}."
         )
+    return data
+
+
+def _as_utf8(data: bytes, name: str) -> bytes:
+    """Brings text of any Unicode form to UTF-8; other bytes stay as they are."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                text = data[len(mark) :].decode(encoding)
+                if all(letter.isprintable() or letter.isspace() for letter in text):
+                    return text.encode()
+            except UnicodeError:
+                pass
+            # Drawn bytes begin so too, one key in 30,000: which it is cannot be told.
+            raise ValueError(
+                f"The key file {name!r} begins with the byte-order mark of {encoding}, "
+                f"but holds no such text. Received: {len(data)} bytes. Accepted: text, "
+                "or bytes that begin otherwise, as from `openssl rand -hex 32`."
+            )
+    for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
+        # Plain letters of UTF-16 without a mark: every second byte is zero.
+        if zeros and len(data) % 2 == 0 and not any(zeros):
+            return data.decode(encoding, "replace").encode()
     return data
 
 

@@ -7,7 +7,6 @@ import struct
 
 import cv2
 import numpy as np
-from absl import logging
 
 from faketagger_tf.files import find_files, write_atomic
 from faketagger_tf.photos.containers import exif_and_xmp
@@ -206,6 +205,8 @@ def list_photos(folder: str | os.PathLike) -> list[str]:
     Raises:
         ValueError: the folder does not exist or is not a folder.
     """
+    from absl import logging  # Whoever reads single files needs no absl.
+
     found = find_files(folder, EXTENSIONS)
     for path in found.links + found.unreadable:
         logging.warning("Passed over: %r, a link or a folder that cannot be read", path)

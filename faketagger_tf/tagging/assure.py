@@ -1,16 +1,20 @@
 """Tags a photo until every tag reads back.
 
 FakeTagger (arXiv:2009.09869) trains the encoder so that its tags can be read; on one
-photo in some hundreds they cannot. Here each face's tag is read back before the photo
-is published, and the tag of a face that does not read is refined, then made stronger.
+photo in some hundreds they cannot, and a low quality of the file kills more. Here each
+face's tag is read back from the encoded file before it is published, and the tag of a
+face that does not read is refined, then made stronger, then encoded with less loss.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from faketagger_tf.photos.suspect import decode_suspect
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.tagger import Canvas, Tagger
@@ -29,11 +33,15 @@ class AssuredTag:
         pixels: uint8 [H, W, 3], the tagged photo.
         canvases: where the tags are that read back, largest face first; never empty.
         unread: canvases of the faces that could not be made to read.
+        data: the encoded file that was read back; empty without `encoders`.
+        encoder: which of the `encoders` made it.
     """
 
     pixels: np.ndarray
     canvases: list[Canvas]
     unread: list[Canvas]
+    data: bytes = b""
+    encoder: int = 0
 
 
 def tag_until_it_reads(
@@ -43,25 +51,30 @@ def tag_until_it_reads(
     psnr: float | None = None,
     canvases: list[Canvas] | None = None,
     refine: int = 0,
+    encoders: Sequence[Callable[[np.ndarray], bytes]] = (),
 ) -> AssuredTag:
     """Tags every face of a photo such that each tag reads back, where that can be done.
 
     The tag of a face that does not read is refined, then made stronger by up to 5 dB
-    unless the strength is given; the other faces keep theirs. Where no face can be made
-    to read, the photo's centred square is tagged instead: it helps where a face is
-    found before tagging but not after it.
+    unless the strength is given; the other faces keep theirs. What still does not read
+    is encoded by the next of the encoders. Where no face can be made to read, the
+    photo's centred square is tagged instead: it helps where a face is found before
+    tagging but not after it. A photo that reads at once is encoded and read once.
 
     Args:
         tagger: tags and reads. Its refinement is left out where it has none.
-        photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
+        photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
         payload: the payload.
         psnr: strength in dB, which is then kept; None starts from the tagger's own.
         canvases: from `Tagger.find_canvases`, where they are known already.
         refine: steps by which every tag is refined from the start.
+        encoders: tagged pixels -> the file's bytes, which are then read back as `trace`
+            reads them; the wanted one first, then such as keep more of the tag. Without
+            any, the pixels themselves are read back.
 
     Raises:
-        ValueError: an argument is not accepted, or no tag reads back, not even on the
-            centred square.
+        ValueError: an argument is not accepted, an encoder raises one, or no tag reads
+            back, not even on the centred square.
 
     Example:
         >>> result = tag_until_it_reads(tagger, photo, 0x1F2E3D4C)
@@ -77,26 +90,33 @@ def tag_until_it_reads(
     tries = [(psnr, patient)] if refine < patient else []
     if psnr is None and tagger.config.strength == "scheduled":
         tries += [(max(own - step, _STRONGEST), patient) for step in STRONGER]
-    best = _try(tagger, photo, payload, canvases, (psnr, refine), tries)
+    tries = [(psnr, refine), *tries]
+    best = _try(tagger, photo, payload, canvases, tries, encoders)
     if not best.canvases and canvases[0].face is not None:
         square = [tagger.centred_canvas(photo)]
-        best = _try(tagger, photo, payload, square, (psnr, refine), tries)
+        best = _try(tagger, photo, payload, square, tries, encoders)
         best = dataclasses.replace(best, unread=canvases)
     if not best.canvases:
-        last = tries[-1][0] if tries else psnr
         raise ValueError(
             "The photo cannot be tagged such that the tag reads back. Received: "
             f"{photo.shape[1]}x{photo.shape[0]} pixels, a strength of "
-            f"{last or own} dB. Accepted: a lower --psnr makes the tag stronger."
+            f"{tries[-1][0] or own} dB. Accepted: a lower --psnr makes the tag stronger"
+            f"{', a higher --quality keeps more of it' if encoders else ''}."
         )
     return best
 
 
-def _try(tagger, photo, payload, canvases, first, later) -> AssuredTag:
+def _try(tagger, photo, payload, canvases, tries, encoders) -> AssuredTag:
     """The state in which most tags read; of several the first, hence the weakest."""
-    psnr, refine = first
-    tagged = tagger.embed(photo, payload, psnr, canvases, refine)
-    best = now = _read_back(tagger, tagged, payload, canvases)
+
+    def read_back(pixels, encoder=0):
+        data = encoders[encoder](pixels) if encoders else b""
+        seen = decode_suspect(data).pixels if encoders else pixels
+        sorted_ = _read_back(tagger, seen, payload, canvases)
+        return AssuredTag(pixels, *sorted_, data, encoder)
+
+    (psnr, refine), *later = tries
+    best = now = read_back(tagger.embed(photo, payload, psnr, canvases, refine))
     for strength, steps in later:
         if not now.unread:
             break
@@ -110,26 +130,31 @@ def _try(tagger, photo, payload, canvases, first, later) -> AssuredTag:
         tagged = now.pixels.copy()
         for canvas in now.unread:
             _copy_own(tagged, part, canvas, canvases, tagger.config.image_size)
-        now = _read_back(tagger, tagged, payload, canvases)
+        now = read_back(tagged)
+        if len(now.canvases) > len(best.canvases):
+            best = now
+    for encoder in range(1, len(encoders)):
+        if not now.unread:
+            break
+        now = read_back(now.pixels, encoder)
         if len(now.canvases) > len(best.canvases):
             best = now
     return best
 
 
-def _read_back(tagger, tagged, payload, canvases) -> AssuredTag:
+def _read_back(tagger, seen, payload, canvases) -> tuple[list[Canvas], list[Canvas]]:
     """Sorts canvases by whether the payload is read where they are."""
     size = tagger.config.image_size
     middles = np.stack([canvas.corners(size).mean(0) for canvas in canvases])
     reads = set()
-    for reading in tagger.read(tagged):
+    for reading in tagger.read(seen):
         if reading.payload == payload:
             # Tagging moves the landmarks, and the search moves the canvas, a little.
             away = np.hypot(*(middles - reading.corners.mean(0)).T)
             nearest = int(away.argmin())
             if away[nearest] < canvases[nearest].side(size) / 2:
                 reads.add(nearest)
-    return AssuredTag(
-        tagged,
+    return (
         [canvas for i, canvas in enumerate(canvases) if i in reads],
         [canvas for i, canvas in enumerate(canvases) if i not in reads],
     )

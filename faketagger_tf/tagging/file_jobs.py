@@ -12,11 +12,20 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from faketagger_tf.batch import reason
 from faketagger_tf.messages import format_payload, parse_payload
 from faketagger_tf.metrics import measure
 from faketagger_tf.photos import write_image
-from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
+from faketagger_tf.photos.photo_file import (
+    PhotoFile,
+    account,
+    encode_photo_file,
+    read_photo_file,
+    write_encoded,
+)
+from faketagger_tf.photos.suspect import read_suspect
 from faketagger_tf.tagging.annotate import annotate
 from faketagger_tf.tagging.assure import tag_until_it_reads
 
@@ -34,6 +43,8 @@ TAG_COLUMNS = (
     "unread_faces",
     "width",
     "height",
+    "lost",
+    "changed",
     "error",
 )
 TRACE_COLUMNS = (
@@ -44,8 +55,10 @@ TRACE_COLUMNS = (
     "bit_error_estimate",
     "corrected_bits",
     "box",
+    "notes",
     "error",
 )
+_QUALITIES = (85, 95)  # That are tried where a lower one kills the tag.
 
 
 def tag_file(
@@ -57,10 +70,21 @@ def tag_file(
     *,
     refine: int = 0,
     check: bool = True,
-    quality: int = 95,
+    quality: int | None = None,
+    retag: bool = False,
+    strict: bool = False,
+    preserve: bool = False,
     before_writing: Callable[[dict], object] = lambda row: None,
 ) -> dict:
     """Tags a photo file.
+
+    What is read back is the encoded file, through the same reader as `trace_file`.
+    Where its coding kills a tag that cannot be made strong enough, it is coded with
+    less loss, unless the quality is given.
+
+    A photo that carries a tag of this tagger and key already is refused. It is read
+    straight for that, one decoding a face: a tag that only a search would find (of a
+    mirrored or shrunk copy, say) is written over.
 
     Args:
         tagger: tags, and reads back.
@@ -70,17 +94,22 @@ def tag_file(
         psnr: strength in dB; None takes the tagger's own.
         refine: steps by which each tag is refined.
         check: read every tag back, as `assure.tag_until_it_reads` does.
-        quality: of JPEG files, 1 to 100.
+        quality: of JPEG, WebP and AVIF files, 1 to 100; None follows the photo's own
+            coding, see `photo_file.encode_photo_file`.
+        retag: write over a tag that the photo carries.
+        strict: refuse where anything of the photo's file would be lost.
+        preserve: give the output the photo's times.
         before_writing: is given the row before the file is written, so that no tagged
             file exists whose payload nobody knows.
 
     Returns:
         A row with `TAG_COLUMNS`. "faces" counts the faces that carry a tag; 0 says that
         the tag is on the centred square. "unread_faces" holds the boxes of the faces
-        whose tag does not read back; None if that was not checked.
+        whose tag does not read back; None if that was not checked. "lost" and "changed"
+        name what of the photo's file was not kept as it was.
 
     Raises:
-        ValueError: the photo cannot be read, tagged or written.
+        ValueError: the photo cannot be read, tagged or written, or carries a tag.
 
     Example:
         >>> row = tag_file(tagger, "photo.jpg", "tagged.jpg", payload=0x1F2E3D4C)
@@ -89,15 +118,24 @@ def tag_file(
     """
     bits = tagger.config.payload_bits
     photo = read_photo_file(path)
+    extension = os.path.splitext(os.fspath(output))[1]
+    told = account(photo, extension)
     value = tagger.random_payload() if payload is None else parse_payload(payload, bits)
-    unread = None
+    canvases = tagger.find_canvases(photo.pixels)
+    if not retag:
+        _check_untagged(tagger, photo.pixels, canvases)
+    unread, changed = None, list(told.changed)
+    notes, encoders = _encoders(photo, extension, quality, strict)
     if check:
-        result = tag_until_it_reads(tagger, photo.pixels, value, psnr, refine=refine)
-        tagged, canvases = result.pixels, result.canvases
+        result = tag_until_it_reads(
+            tagger, photo.pixels, value, psnr, canvases, refine, encoders
+        )
+        tagged, canvases, data = result.pixels, result.canvases, result.data
         unread = [_box(canvas.face.box) for canvas in result.unread if canvas.face]
+        changed += notes[result.encoder]
     else:
-        canvases = tagger.find_canvases(photo.pixels)
         tagged = tagger.embed(photo.pixels, value, psnr, canvases, refine)
+        data = encoders[0](tagged)
     ratio, similarity = measure(photo.pixels, tagged)
     if ratio == math.inf:
         raise ValueError(
@@ -113,11 +151,68 @@ def tag_file(
         "unread_faces": unread,
         "width": tagged.shape[1],
         "height": tagged.shape[0],
+        "lost": list(told.lost),
+        "changed": changed,
         "error": "",
     }
     before_writing(row)
-    write_photo_file(output, dataclasses.replace(photo, pixels=tagged), quality)
+    write_encoded(output, data, photo, preserve)
     return row
+
+
+def _check_untagged(tagger: Tagger, pixels: np.ndarray, canvases: list) -> None:
+    readings = tagger.read_straight(pixels, canvases)
+    found = {reading.payload for reading in readings if reading.found}
+    if found:
+        bits = tagger.config.payload_bits
+        payloads = ", ".join(format_payload(payload, bits) for payload in sorted(found))
+        raise ValueError(
+            f"The photo carries a tag already. Received: payload {payloads}. "
+            "Accepted: an untagged photo; --retag writes over the tag."
+        )
+
+
+def _encoders(
+    photo: PhotoFile, extension: str, quality: int | None, strict: bool
+) -> tuple[list[list[str]], list[Callable[[np.ndarray], bytes]]]:
+    """Ways to encode a photo's tagged pixels, the wanted one first, then gentler ones.
+
+    Returns:
+        what is said of each way, and the ways.
+    """
+    coding = photo.coding
+    ways: list[tuple[int | None, str | None]] = [(quality, None)]
+    if quality is None and extension.lower() in (".jpg", ".jpeg"):
+        own = coding if photo.kind == "JPEG" else None
+        if own and own.sampling != "4:4:4":
+            ways.append((None, "4:4:4"))
+        ways += [(q, "4:4:4") for q in _QUALITIES if own and q > own.quality]
+    elif quality is None and extension.lower() == ".webp" and photo.kind == "WebP":
+        ways += [(q, None) for q in _QUALITIES if coding and q > coding.quality]
+    elif quality is None and extension.lower() == ".avif":
+        ways.append((max(_QUALITIES), None))
+
+    def encoder(quality, sampling):
+        return lambda pixels: encode_photo_file(
+            dataclasses.replace(photo, pixels=pixels),
+            extension,
+            quality,
+            subsampling=sampling,
+            strict=strict,
+        )
+
+    notes = [[]] + [
+        [
+            "coded with "
+            + " and ".join(
+                [f"quality {quality}"] * (quality is not None)
+                + [f"colour of {sampling}"] * (sampling is not None)
+            )
+            + ", so that the tag reads"
+        ]
+        for quality, sampling in ways[1:]
+    ]
+    return notes, [encoder(*way) for way in ways]
 
 
 def trace_file(
@@ -129,7 +224,7 @@ def trace_file(
     picture: str | os.PathLike | None = None,
     canvas: str | os.PathLike | None = None,
 ) -> list[dict]:
-    """Reads the tags of a photo file.
+    """Reads the tags of a photo file, damaged ones too; see `suspect.read_suspect`.
 
     Args:
         tagger: reads.
@@ -141,8 +236,8 @@ def trace_file(
 
     Returns:
         Rows with `TRACE_COLUMNS`, at least one: a photo without a tag has the row of
-        its most suspicious face. The last row's "error" names a picture that could not
-        be written.
+        its most suspicious face. "notes" say what had to be done to read the file. The
+        last row's "error" names a picture that could not be written.
 
     Raises:
         ValueError: the photo cannot be read, or `fpr` is not between 0 and 1.
@@ -153,12 +248,18 @@ def trace_file(
         (False, None)
     """
     bits = tagger.config.payload_bits
-    photo = read_photo_file(path).pixels
+    suspect = read_suspect(path)
+    photo = suspect.pixels
     readings = tagger.examine(photo, fpr)
     best = min(readings, key=lambda reading: reading.p_value)
     shown = [reading for reading in readings if reading.found or every_face] or [best]
     rows = [
-        {"file": os.fspath(path), **reading_row(reading, bits), "error": ""}
+        {
+            "file": os.fspath(path),
+            **reading_row(reading, bits),
+            "notes": list(suspect.notes),
+            "error": "",
+        }
         for reading in shown
     ]
     try:

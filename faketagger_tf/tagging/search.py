@@ -11,6 +11,10 @@ at `PLACES` places: each way, as the photo is and mirrored,
 
 Each place is another chance for noise to look like a tag, so that their number is part
 of the p-value; see `messages.presence`.
+
+A photo without a face that stands upright beyond doubt may lie on its side or stand on
+its head: it is looked at in all `DIRECTIONS`. That multiplies the places of this photo,
+and so the p-value of everything read in it; other photos pay nothing.
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ WAYS = 2  # As the photo is, and mirrored.
 # The canvas, its tight view, the grid and the fine steps. Where the best two of the
 # grid are neighbours, some of their fine steps are one place and are looked at once.
 PLACES = WAYS * (2 + len(_COARSE) + _REFINED * len(_FINE))
+DIRECTIONS = 4  # In which a photo is looked at where no face stands upright.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,10 +63,13 @@ class Canvas:
         matrix: float64 2x3, photo pixels to canvas pixels; one that mirrors reads the
             photo as its mirror shows it.
         face: the face it is fixed to, or None for the centred square.
+        directions: in how many directions its photo is looked at; p-values are
+            multiplied by it.
     """
 
     matrix: np.ndarray
     face: Face | None = None
+    directions: int = 1
 
     @property
     def mirrored(self) -> bool:
@@ -86,7 +94,7 @@ class Canvas:
         """The same place, read as a mirror shows it."""
         matrix = self.matrix * [[-1.0], [1.0]]
         matrix[0, 2] += size
-        return Canvas(matrix, self.face)
+        return dataclasses.replace(self, matrix=matrix)
 
     def move(
         self, size: int, right: float, down: float, scale: float, turn: float
@@ -98,7 +106,7 @@ class Canvas:
         matrix = step @ self.matrix
         middle = np.array([size / 2, size / 2])
         matrix[:, 2] += middle - step @ (middle + np.array([right, down]) * size)
-        return Canvas(matrix, self.face)
+        return dataclasses.replace(self, matrix=matrix)
 
 
 def tight_view(canvases: np.ndarray, outside: str = "repeat") -> np.ndarray:

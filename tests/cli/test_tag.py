@@ -122,7 +122,7 @@ def test_a_failed_file_has_no_payload_in_its_last_row(
     def fail(*_):
         raise ValueError("The disk is full.")
 
-    monkeypatch.setattr(file_jobs, "write_photo_file", fail)
+    monkeypatch.setattr(file_jobs, "write_encoded", fail)
     table = tmp_path / "tags.csv"
     assert faketagger("tag", photo, tmp_path / "o.png", f"--csv={table}") == 2
     rows = list(csv.DictReader(table.open()))
@@ -236,3 +236,33 @@ def test_links_to_folders_are_counted(faketagger, tmp_path, photo, capsys):
     assert faketagger("tag", tmp_path / "in", tmp_path / "out") == 0
     assert "1 entries" in capsys.readouterr().err
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_second_tag_is_refused(faketagger, tmp_path, photo, capsys):
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    assert faketagger("tag", photo, first, "--payload=1F") == 0
+    assert faketagger("tag", first, second, "--payload=2A") == 2
+    error = capsys.readouterr().err
+    assert "payload 0x0000001F" in error and "--retag" in error
+    assert not second.exists()
+    assert faketagger("tag", first, second, "--payload=2A", "--retag") == 0
+    assert faketagger("trace", second) == 0
+    assert "payload 0x0000002A" in capsys.readouterr().out
+
+
+def test_what_is_lost_is_shown_everywhere(faketagger, tmp_path, photo, capsys):
+    from PIL import Image, PngImagePlugin
+
+    told = PngImagePlugin.PngInfo()
+    told.add_text("Author", "A. Nyone")
+    source, table = tmp_path / "told.png", tmp_path / "tags.csv"
+    Image.open(photo).save(source, pnginfo=told)
+    flags = ("--payload=5", f"--csv={table}", "--overwrite")
+    assert faketagger("tag", source, tmp_path / "o.jpg", *flags) == 0
+    assert "lost: text 'Author'" in capsys.readouterr().out
+    assert faketagger("tag", source, tmp_path / "o.jpg", *flags, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["lost"] == ["text 'Author'"]
+    assert {r["lost"] for r in csv.DictReader(table.open())} == {"text 'Author'"}
+    assert faketagger("tag", source, tmp_path / "p.jpg", "--strict") == 2
+    assert "text 'Author'" in capsys.readouterr().err
+    assert not (tmp_path / "p.jpg").exists()

@@ -47,3 +47,32 @@ def test_files_may_stand_among_the_flags(
     monkeypatch.chdir(tmp_path)
     assert faketagger("trace", photo, "--all", photo, "--", "-tagged.png") == 0
     assert "payload 0x00000007" in capsys.readouterr().out
+
+
+def test_damaged_evidence_is_read_with_a_note(faketagger, tmp_path, photo, capsys):
+    tagged = tmp_path / "tagged.jpg"
+    assert faketagger("tag", photo, tagged, "--payload=7") == 0
+    tagged.write_bytes(tagged.read_bytes()[:-2])
+    capsys.readouterr()
+    table = tmp_path / "t.csv"
+    assert faketagger("trace", tagged, "--json", f"--csv={table}") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["payload"] == "0x00000007" and "without its end" in row["notes"][0]
+    assert "without its end" in table.read_text()
+    assert faketagger("trace", tagged) == 0
+    assert "(truncated or without its end" in capsys.readouterr().out
+    # Only `tag` needs a whole file.
+    assert faketagger("tag", tagged, tmp_path / "o.jpg", "--retag") == 2
+
+
+def test_folders_are_traced_in_every_format(faketagger, tmp_path, photo, capsys):
+    folder = tmp_path / "suspects"
+    for extension in (".png", ".tif", ".avif", ".webp"):
+        out = folder / f"a{extension}"
+        assert faketagger("tag", photo, out, "--payload=7") == 0
+    (folder / "b.jxl").write_bytes(b"?")
+    capsys.readouterr()
+    assert faketagger("trace", folder) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("payload 0x00000007") == 4
+    assert "1 entries" in shown.err and ".jxl" in shown.err

@@ -48,3 +48,14 @@ def test_deepfake_and_verify(faketagger, tmp_path, photo, swap_model, capsys):
     assert faketagger("verify", photo, fake) == 2
     assert "must carry a tag" in capsys.readouterr().err
     assert faketagger("verify", tagged, photo) == 1
+
+
+def test_a_damaged_suspect_is_compared(faketagger, tmp_path, photo, capsys):
+    tagged, cut = tmp_path / "t.jpg", tmp_path / "cut.jpg"
+    faketagger("tag", photo, tagged, "--payload=1F")
+    cut.write_bytes(tagged.read_bytes()[:-2])
+    capsys.readouterr()
+    assert faketagger("verify", tagged, cut) == 0
+    assert "SUSPECT: truncated or without its end" in capsys.readouterr().out
+    assert faketagger("verify", tagged, cut, "--json") == 0
+    assert "without its end" in json.loads(capsys.readouterr().out)["notes"][0]

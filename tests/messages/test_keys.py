@@ -65,3 +65,35 @@ def test_key_files(tmp_path):
         read_key(tmp_path / "missing")
     with pytest.raises(ValueError, match="16 bytes"):
         KeyedCode(b"short", 32, 64)
+
+
+@pytest.mark.parametrize(
+    "text", ["0123456789abcdef" * 4, "pass phrase of \u00e9t\u00e9"]
+)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be"],
+)
+def test_the_same_text_is_the_same_key(tmp_path, text, end, encoding):
+    """As Notepad, PowerShell's `>` and a shell store it."""
+    path = tmp_path / "key"
+    path.write_bytes((text + end).encode(encoding))
+    assert read_key(path) == text.encode()
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
+def test_what_begins_like_text_and_is_none_is_refused(tmp_path, mark):
+    path = tmp_path / "key"
+    path.write_bytes(mark + bytes(range(128, 160)) + b"\xd8\x00\x00")
+    with pytest.raises(ValueError, match="byte-order mark of utf"):
+        read_key(path)
+
+
+def test_drawn_bytes_stay_as_they_are(tmp_path):
+    path = tmp_path / "key"
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        key = b"k" + rng.bytes(31) + b"k"
+        path.write_bytes(key)
+        assert read_key(path) == key

@@ -5,6 +5,7 @@ import correlation_tagger
 import numpy as np
 import pytest
 
+from faketagger_tf.photos import encode_image
 from faketagger_tf.photos.faces import Face
 from faketagger_tf.tagging import assure, refine
 from faketagger_tf.tagging.assure import tag_until_it_reads
@@ -163,6 +164,49 @@ def test_where_nothing_reads_it_is_an_error():
     assert len(tagger.calls) == 4
 
 
+class Losing:
+    """Encodes to PNG with a tag that is `lost` levels fainter; counts its calls."""
+
+    def __init__(self, lost):
+        self.lost, self.calls = lost, 0
+
+    def __call__(self, pixels):
+        self.calls += 1
+        fainter = np.where(pixels > PHOTO, pixels - int(2 * self.lost), pixels)
+        return encode_image(fainter.astype(np.uint8), ".png")
+
+
+@pytest.mark.parametrize(
+    ("need", "encoder", "loudness", "calls"),
+    [
+        (7, 0, 10, (1, 0)),  # Reads at once: one encoding.
+        (9, 0, 13, (3, 0)),  # Refined, then stronger.
+        (14, 1, 15.5, (4, 1)),  # As strong as can be, and then encoded with less loss.
+    ],
+)
+def test_what_is_read_back_is_the_encoded_file(need, encoder, loudness, calls):
+    tagger = LoudnessTagger(PHOTO, [(LEFT, need)])
+    encoders = [Losing(3), Losing(0)]
+    result = tag_until_it_reads(tagger, PHOTO, 7, encoders=encoders)
+    assert result.canvases == [LEFT] and result.encoder == encoder
+    assert (encoders[0].calls, encoders[1].calls) == calls
+    assert (pixels_of(LEFT, result.pixels) == 99 + 2 * loudness).all()
+    assert result.data == encoders[encoder](result.pixels)
+
+
+def test_a_tag_that_no_encoding_keeps_is_an_error_or_a_named_face():
+    needs = [(LEFT, 7), (RIGHT, 20), (MIDDLE, NEVER)]
+    result = tag_until_it_reads(
+        LoudnessTagger(PHOTO, needs), PHOTO, 7, encoders=[Losing(3), Losing(2)]
+    )
+    assert result.canvases == [LEFT] and result.unread == [RIGHT]
+    assert result.encoder == 0  # What does not help is not done.
+    with pytest.raises(ValueError, match="higher --quality"):
+        tag_until_it_reads(
+            LoudnessTagger(PHOTO, needs[1:]), PHOTO, 7, encoders=[Losing(3)]
+        )
+
+
 def test_a_wrong_payload_and_a_far_reading_do_not_count():
     tagger = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, 9)])
     right = tagger.read
@@ -213,7 +257,7 @@ def test_two_real_faces_one_of_which_is_lost(monkeypatch):
     monkeypatch.setattr(assure, "REFINE", 0)  # Stronger at once: quick.
     photo = np.random.default_rng(1).integers(110, 140, (190, 290, 3), np.uint8)
     tagger = correlation_tagger.build(detect=lambda photo: [])
-    tagger.find_canvases = lambda photo: [LEFT]
+    tagger._by_direction = lambda photo, upright: [[LEFT]]
     result = tag_until_it_reads(tagger, photo, 7, None, [LEFT, RIGHT])
     assert result.canvases == [LEFT] and result.unread == [RIGHT]
     (reading,) = tagger.read(result.pixels)

@@ -8,8 +8,9 @@ import pytest
 import skimage.data
 
 from faketagger_tf.photos import decode_photo, encode_image
-from faketagger_tf.photos.faces import Face
+from faketagger_tf.photos.faces import Face, detect_faces
 from faketagger_tf.tagging import compare
+from faketagger_tf.tagging.search import DIRECTIONS, PLACES
 from faketagger_tf.tagging.tagger import Canvas, Tagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -150,6 +151,85 @@ def test_a_mirrored_tag_on_the_middle_is_found_beside_a_face(tagger, astronaut):
 def test_a_mirrored_suspect_is_compared(tagger, tagged):
     (face,) = compare.verify(tagger, tagged, mirror(tagged))
     assert face.intact and face.suspect.mirrored
+    assert face.changed_face < 0.01 and face.changed_around < 0.01
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_turned_photo_is_read_where_it_lies(tagger, tagged, turns, mirrored):
+    (straight,) = tagger.read(tagged)
+    suspect = mirror(tagged) if mirrored else tagged
+    suspect = np.ascontiguousarray(np.rot90(suspect, turns))
+    (reading,) = tagger.read(suspect)
+    assert (reading.payload, reading.mirrored) == (PAYLOAD, mirrored)
+    # A point of a 512-pixel square after a mirror and each turn counterclockwise.
+    points = straight.corners.copy()
+    if mirrored:
+        points = points[[1, 0, 3, 2]] * [-1, 1] + [512, 0]
+    for _ in range(turns):
+        points = points[:, ::-1] * [1, -1] + [0, 512]
+    # Landmarks of a mirrored or turned copy wander by a pixel or two.
+    np.testing.assert_allclose(reading.corners, points, atol=5)
+    left, top, width, height = reading.box
+    low, high = reading.corners.min(0), reading.corners.max(0)
+    assert (low < (left + width / 2, top + height / 2)).all()
+    assert (high > (left + width / 2, top + height / 2)).all()
+
+
+def test_four_directions_have_four_times_the_p_value(tagger, astronaut):
+    noise = np.random.default_rng(3).integers(0, 256, (130, 150, 3), np.uint8)
+    for photo, directions in ((astronaut, 1), (noise, DIRECTIONS)):
+        (reading,) = tagger.examine(photo)
+        agreeing = tagger.config.crc_bits if reading.crc_ok else 0
+        alone = tagger.presence.p_value(reading.surprise, agreeing)
+        assert reading.p_value == pytest.approx(min(1, directions * alone))
+        assert reading.canvas.directions == directions
+
+
+def test_a_photo_is_not_looked_at_in_more_places_than_are_counted(monkeypatch):
+    shown = []
+    tagger = correlation_tagger.build(detect=lambda photo: [])
+    decode = tagger.networks.decode
+
+    def counting(canvases):
+        shown.append(len(canvases))
+        return decode(canvases)
+
+    monkeypatch.setitem(tagger.networks.__dict__, "decode", counting)
+    noise = np.random.default_rng(4).integers(0, 256, (130, 150, 3), np.uint8)
+    tagger.examine(noise)
+    assert PLACES - 20 < sum(shown) <= DIRECTIONS * PLACES
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_photo_without_a_face_is_read(turns):
+    tagger = correlation_tagger.build(detect=lambda photo: [])
+    tagged = tagger.embed(skimage.data.coffee(), 7)
+    (reading,) = tagger.read(np.ascontiguousarray(np.rot90(tagged, turns)))
+    assert (reading.payload, reading.mirrored) == (7, False)
+    (reading,) = tagger.read(np.ascontiguousarray(np.rot90(mirror(tagged), turns)))
+    assert (reading.payload, reading.mirrored) == (7, True)
+
+
+def test_turns_are_looked_for_only_where_a_face_leaves_doubt(astronaut):
+    looked = []
+
+    def detect(photo):
+        looked.append(photo.shape)
+        return detect_faces(photo)
+
+    tagger = correlation_tagger.build(detect=detect)
+    wide = np.ascontiguousarray(astronaut[:300])
+    assert tagger.find_canvases(wide)[0].directions == 1
+    assert looked == [(300, 512, 3)]
+    tagger.find_canvases(np.ascontiguousarray(np.rot90(wide)))
+    assert looked[1:] == [(512, 300, 3), (300, 512, 3), (512, 300, 3), (300, 512, 3)]
+
+
+def test_a_turned_suspect_is_compared(tagger, tagged):
+    suspect = np.ascontiguousarray(np.rot90(tagged))
+    (face,) = compare.verify(tagger, tagged, suspect)
+    assert face.intact and not face.suspect.mirrored
     assert face.changed_face < 0.01 and face.changed_around < 0.01
 
 
