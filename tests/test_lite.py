@@ -4,28 +4,19 @@ import json
 import math
 import os
 
-import correlation_tagger
 import numpy as np
 import pytest
 import skimage.data
-import without
+import support
 
 from export import tflite
 from faketagger_tf import lite
-from faketagger_tf.config import TaggerConfig
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.presence import Presence, surprise
 from faketagger_tf.models import build_decoder, build_encoder
 from faketagger_tf.photos import write_image
 
-CONFIG = TaggerConfig(
-    image_size=64,
-    message_bits=16,
-    payload_bits=8,
-    crc_bits=3,
-    encoder_width=8,
-    decoder_width=16,
-)
+CONFIG = support.SMALL
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +48,7 @@ def test_a_canvas_is_read_without_tensorflow(decoder_file, tmp_path):
     write_image(path, photo)
     expected = lite.read_files(str(decoder_file), [str(path)])[str(path)]
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
-    run = without.run(
+    run = support.run_without(
         ("tensorflow", "keras", "h5py", "absl"),
         program,
         *(str(decoder_file), str(path), "--canvas"),
@@ -76,7 +67,7 @@ def test_arrays_need_only_numpy_and_litert(decoder, decoder_file, tmp_path):
         "read = lite.read_canvases(sys.argv[1], np.load(sys.argv[2]));"
         "print(read.code_bits.tolist())"
     )
-    run = without.run(
+    run = support.run_without(
         ("tensorflow", "keras", "h5py", "absl", "cv2"),
         program,
         str(decoder_file),
@@ -103,7 +94,7 @@ def test_a_damaged_photo_with_an_odd_name_is_read(decoder_file, tmp_path, capsys
 def test_missing_opencv_is_named(decoder_file):
     program = "from faketagger_tf import lite; sys.exit(lite.main(sys.argv[1:]))"
     for mode in ([], ["--canvas"]):
-        run = without.run(
+        run = support.run_without(
             ("cv2", "tensorflow"), program, str(decoder_file), "photo.jpg", *mode
         )
         assert run.returncode == 2
@@ -247,7 +238,7 @@ def test_a_file_of_a_later_release_is_refused(decoder_file, tmp_path):
 @pytest.fixture(scope="module")
 def correlation_file(tmp_path_factory):
     """A decoder that reads, of real photos."""
-    tagger = correlation_tagger.build()
+    tagger = support.correlation_tagger()
     path = tmp_path_factory.mktemp("lite") / "decoder.tflite"
     decoder = tagger.networks.keras_decoder()
     content = tflite.convert_decoder(tagger.config, decoder)

@@ -26,7 +26,7 @@ def pins(name: str) -> dict[str, Version]:
         if line.startswith("-r "):
             found |= pins(line[3:])
         elif line:
-            match = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)
+            match = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?==([\w.]+)", line)
             assert match, f"{name}: {line!r} is not an exact version"
             found[match[1].lower()] = Version(match[2])
     return found

@@ -6,8 +6,8 @@ import stat
 
 import numpy as np
 import pytest
+import support
 
-from faketagger_tf.config import TaggerConfig
 from faketagger_tf.files import write_atomic
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.models import (
@@ -26,14 +26,7 @@ from faketagger_tf.presets import (
     save_tagger,
 )
 
-CONFIG = TaggerConfig(
-    image_size=32,
-    message_bits=8,
-    payload_bits=4,
-    crc_bits=0,
-    encoder_width=8,
-    decoder_width=8,
-)
+CONFIG = support.TINY
 SWAP = FaceswapConfig(face_size=32, width=4, latent=16)
 
 

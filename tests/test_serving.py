@@ -13,8 +13,7 @@ import time
 import numpy as np
 import pytest
 import skimage.data
-import spread_spectrum
-import without
+import support
 
 from export.saved_model import export_saved_model
 from faketagger_tf import serving
@@ -32,8 +31,8 @@ UPLOAD_SECONDS = 2
 
 @pytest.fixture(scope="module")
 def tagger():
-    config = spread_spectrum.CONFIG
-    networks = keras_networks(config, *spread_spectrum.build())
+    config = support.SPREAD
+    networks = keras_networks(config, *support.spread_spectrum())
     return Tagger(config, networks, detect=lambda photo: [])
 
 
@@ -47,7 +46,7 @@ def log(tmp_path_factory):
 def server(tmp_path_factory, log):
     """(host, port) of a server process."""
     folder = tmp_path_factory.mktemp("serving") / "faketagger"
-    export_saved_model(spread_spectrum.CONFIG, *spread_spectrum.build(), str(folder))
+    export_saved_model(support.SPREAD, *support.spread_spectrum(), str(folder))
     command = [sys.executable, "-m", "faketagger_tf.serving", f"--model={folder}"]
     with log.open("w") as errors, running(command, errors) as address:
         yield address
@@ -303,8 +302,8 @@ def test_model_that_is_not_there(tmp_path):
 @pytest.fixture(scope="module")
 def photo_server():
     """A server process of the library itself, in which nothing imports TensorFlow."""
-    program = without.program(
-        without.TRAINING,
+    program = support.program(
+        support.TRAINING,
         "import runpy; runpy.run_module('faketagger_tf.serving', None, '__main__')",
     )
     flags = ["--tagger=portrait128", f"--upload_seconds={UPLOAD_SECONDS}"]

@@ -1,7 +1,7 @@
-import correlation_tagger
 import numpy as np
 import pytest
 import skimage.data
+import support
 
 from faketagger_tf.cli import main as cli
 from faketagger_tf.photos import write_image
@@ -16,7 +16,7 @@ def load(monkeypatch):
 
     def load(name, key=None):
         if key not in known:
-            known[key] = correlation_tagger.build(key=key)
+            known[key] = support.correlation_tagger(key=key)
         return known[key]
 
     monkeypatch.setattr(Tagger, "load", load)

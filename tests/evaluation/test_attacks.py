@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-import spread_spectrum
+import support
 
 from faketagger_tf.evaluation import attacks
 from faketagger_tf.evaluation import canvases as evaluation
@@ -15,9 +15,9 @@ def report():
     # Flat covers, to which the carrier is orthogonal: reading is exact.
     levels = np.random.default_rng(0).integers(80, 176, (24, 1, 1, 3))
     covers = np.broadcast_to(levels, (24, 64, 64, 3)).astype(np.uint8)
-    encoder, decoder = spread_spectrum.build()
+    encoder, decoder = support.spread_spectrum()
     decode = evaluation.keras_decode(decoder)
-    return attacks.measure_attacks(spread_spectrum.CONFIG, encoder, decode, covers)
+    return attacks.measure_attacks(support.SPREAD, encoder, decode, covers)
 
 
 def row(report, *words):
@@ -44,9 +44,9 @@ def test_averaging_one_payload_removes_and_forges_a_fixed_residual(report):
 
 def test_too_few_covers():
     covers = np.zeros((3, 64, 64, 3), np.uint8)
-    encoder, _ = spread_spectrum.build()
+    encoder, _ = support.spread_spectrum()
     with pytest.raises(ValueError, match=r"At least 4 covers.*Received: 3"):
-        attacks.measure_attacks(spread_spectrum.CONFIG, encoder, None, covers)
+        attacks.measure_attacks(support.SPREAD, encoder, None, covers)
 
 
 @dataclasses.dataclass

@@ -1,7 +1,7 @@
-import correlation_tagger
 import numpy as np
 import pytest
 import skimage.data
+import support
 
 from faketagger_tf.evaluation import files
 from faketagger_tf.photos import write_image
@@ -19,7 +19,7 @@ def paths(tmp_path, monkeypatch):
 
 
 def test_good_rows_are_read_and_broken_promises_are_found(paths, monkeypatch):
-    tagger = correlation_tagger.build()
+    tagger = support.correlation_tagger()
     ways = files.list_ways([".png", ".jpg"], [80])
     report = files.measure_files(tagger, paths, ways)
     assert report["photos"] == 3 and report["broken"] == []
@@ -37,7 +37,7 @@ def test_good_rows_are_read_and_broken_promises_are_found(paths, monkeypatch):
 
 
 def test_photos_take_turns_and_time_is_kept(paths):
-    tagger = correlation_tagger.build()
+    tagger = support.correlation_tagger()
     ways = files.list_ways([".png", ".bmp"], [])
     report = files.measure_files(tagger, paths[:2], ways, each=1)
     assert [row["photos"] for row in report["rows"]] == [1, 1]

@@ -1,23 +1,17 @@
 """A small tagger whose statistics look trained, shared by the tests of the exports."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import support
 
-from faketagger_tf.config import TaggerConfig
 from faketagger_tf.models import build_decoder, build_encoder
 
 
 @pytest.fixture(scope="session")
 def config():
-    return TaggerConfig(
-        image_size=64,
-        message_bits=16,
-        payload_bits=8,
-        crc_bits=3,
-        encoder_width=8,
-        decoder_width=16,
-        psnr=30.0,
-    )
+    return dataclasses.replace(support.SMALL, psnr=30.0)
 
 
 @pytest.fixture(scope="session")

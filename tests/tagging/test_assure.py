@@ -1,9 +1,9 @@
 import dataclasses
 import types
 
-import correlation_tagger
 import numpy as np
 import pytest
+import support
 
 from faketagger_tf.photos import encode_image
 from faketagger_tf.photos.faces import Face
@@ -228,7 +228,7 @@ def test_the_steps_are_the_refiners():
 
 @pytest.fixture(scope="module")
 def tagger():
-    return correlation_tagger.build(detect=lambda photo: [])
+    return support.correlation_tagger(detect=lambda photo: [])
 
 
 def test_overlapping_canvases_keep_to_their_own_pixels(tagger):
@@ -256,7 +256,7 @@ def test_two_real_faces_one_of_which_is_lost(monkeypatch):
     """With the real reader, which finds one of the two faces no more."""
     monkeypatch.setattr(assure, "REFINE", 0)  # Stronger at once: quick.
     photo = np.random.default_rng(1).integers(110, 140, (190, 290, 3), np.uint8)
-    tagger = correlation_tagger.build(detect=lambda photo: [])
+    tagger = support.correlation_tagger(detect=lambda photo: [])
     tagger._by_direction = lambda photo, upright: [[LEFT]]
     result = tag_until_it_reads(tagger, photo, 7, None, [LEFT, RIGHT])
     assert result.canvases == [LEFT] and result.unread == [RIGHT]

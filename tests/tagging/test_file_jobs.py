@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import corpus
-import correlation_tagger
 import numpy as np
 import pytest
 import skimage.data
+import support
 
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.photos.photo_file import read_photo_file
@@ -22,7 +22,7 @@ from faketagger_tf.tagging.file_jobs import (
 
 @pytest.fixture(scope="module")
 def tagger():
-    return correlation_tagger.build()
+    return support.correlation_tagger()
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_photo_on_its_side_reads_however_it_is_turned(tagger, photo, tmp_path,
 
 def test_every_kind_of_file_keeps_its_tag(tmp_path, few_steps):
     """A fifth of the corpus: all of it takes half a minute."""
-    tagger = correlation_tagger.build(detect=lambda photo: [])
+    tagger = support.correlation_tagger(detect=lambda photo: [])
     read = 0
     for case in corpus.cases()[::5]:
         own = os.path.splitext(case.name)[1]

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import skimage.data
-import without
+import support
 
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.drawn import draw_photo, identity_from_seed
@@ -52,7 +52,7 @@ def test_the_library_needs_no_tensorflow(drawn):
         "try: Tagger.load('portrait128', runtime='keras')\n"
         "except ValueError as error: print(error)\n"
     )
-    run = without.run(without.TRAINING, program, drawn)
+    run = support.run_without(support.TRAINING, program, drawn)
     assert run.returncode == 0, run.stderr
     for line in run.stdout.splitlines():
         assert "needs TensorFlow" in line
@@ -63,12 +63,12 @@ def test_the_library_needs_no_tensorflow(drawn):
 def test_the_command_needs_no_tensorflow(drawn, tmp_path):
     program = "from faketagger_tf.cli.main import run; run()"
     tagged = tmp_path / "tagged.png"
-    run = without.run(
-        without.TRAINING, program, "tag", drawn, tagged, "--payload=1F2E3D4C"
+    run = support.run_without(
+        support.TRAINING, program, "tag", drawn, tagged, "--payload=1F2E3D4C"
     )
     assert run.returncode == 0, run.stderr
     assert "1 face(s)" in run.stdout
-    run = without.run(without.TRAINING, program, "trace", tagged, "--json")
+    run = support.run_without(support.TRAINING, program, "trace", tagged, "--json")
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["payload"] == "0x1F2E3D4C"
 
@@ -121,14 +121,7 @@ def test_many_threads_get_what_one_gets(lite):
     np.testing.assert_array_equal(together, alone)
 
 
-CONFIG = TaggerConfig(
-    image_size=32,
-    message_bits=8,
-    payload_bits=4,
-    crc_bits=0,
-    encoder_width=8,
-    decoder_width=8,
-)
+CONFIG = support.TINY
 
 
 def test_a_training_runs_folder_is_read_by_keras(tmp_path):
@@ -147,7 +140,7 @@ def test_a_training_runs_folder_is_read_by_keras(tmp_path):
         "try: Tagger.load(sys.argv[1])\n"
         "except ValueError as error: print(error)\n"
     )
-    run = without.run(without.TRAINING, program, tmp_path)
+    run = support.run_without(support.TRAINING, program, tmp_path)
     assert (
         "Accepted: a folder published by export.preset; or its weights, after pip i"
         in (run.stdout)

@@ -1,11 +1,11 @@
 import dataclasses
 import math
 
-import correlation_tagger
 import cv2
 import numpy as np
 import pytest
 import skimage.data
+import support
 
 from faketagger_tf.photos import decode_photo, encode_image
 from faketagger_tf.photos.faces import Face, detect_faces
@@ -18,7 +18,7 @@ PAYLOAD = 0x1F2E3D4C
 
 @pytest.fixture(scope="module")
 def tagger():
-    return correlation_tagger.build()
+    return support.correlation_tagger()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_search_finds_a_canvas_whose_landmarks_have_moved(tagger, astronaut):
     shift = np.array([canvas.side(128) * 0.03, 0])
     moved = Face(canvas.face.box, canvas.face.landmarks + shift, 1.0)
     tagged = tagger.embed(astronaut, PAYLOAD, canvases=[canvas])
-    off = correlation_tagger.build(detect=lambda photo: [moved])
+    off = support.correlation_tagger(detect=lambda photo: [moved])
     here = off._read_at(tagged, off.find_canvases(tagged), 1e-6)[0]
     assert not here.found
     assert payloads(off, tagged) == [PAYLOAD]
@@ -188,7 +188,7 @@ def test_four_directions_have_four_times_the_p_value(tagger, astronaut):
 
 def test_a_photo_is_not_looked_at_in_more_places_than_are_counted(monkeypatch):
     shown = []
-    tagger = correlation_tagger.build(detect=lambda photo: [])
+    tagger = support.correlation_tagger(detect=lambda photo: [])
     decode = tagger.networks.decode
 
     def counting(canvases):
@@ -203,7 +203,7 @@ def test_a_photo_is_not_looked_at_in_more_places_than_are_counted(monkeypatch):
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_photo_without_a_face_is_read(turns):
-    tagger = correlation_tagger.build(detect=lambda photo: [])
+    tagger = support.correlation_tagger(detect=lambda photo: [])
     tagged = tagger.embed(skimage.data.coffee(), 7)
     (reading,) = tagger.read(np.ascontiguousarray(np.rot90(tagged, turns)))
     assert (reading.payload, reading.mirrored) == (7, False)
@@ -218,7 +218,7 @@ def test_turns_are_looked_for_only_where_a_face_leaves_doubt(astronaut):
         looked.append(photo.shape)
         return detect_faces(photo)
 
-    tagger = correlation_tagger.build(detect=detect)
+    tagger = support.correlation_tagger(detect=detect)
     wide = np.ascontiguousarray(astronaut[:300])
     assert tagger.find_canvases(wide)[0].directions == 1
     assert looked == [(300, 512, 3)]
@@ -234,14 +234,14 @@ def test_a_turned_suspect_is_compared(tagger, tagged):
 
 
 def test_canvases_that_are_black_outside(astronaut):
-    config = dataclasses.replace(correlation_tagger.CONFIG, outside="black")
-    tagger = correlation_tagger.build(config)
+    config = dataclasses.replace(support.CORRELATION, outside="black")
+    tagger = support.correlation_tagger(config)
     close = np.ascontiguousarray(astronaut[40:160, 160:290])
     (canvas,) = tagger.find_canvases(close)
     assert canvas.face and canvas.corners(128).min() < -10
     image = tagger.canvas_image(close, canvas)
     assert not image[0].any() and image[64].any()
-    repeated = correlation_tagger.build().canvas_image(close, canvas)
+    repeated = support.correlation_tagger().canvas_image(close, canvas)
     assert repeated[0].any()
     np.testing.assert_array_equal(image[40:88, 40:88], repeated[40:88, 40:88])
     assert payloads(tagger, tagger.embed(close, PAYLOAD)) == [PAYLOAD]
@@ -292,12 +292,12 @@ def test_strips_do_not_show(tagger, astronaut, monkeypatch):
 
 
 def test_another_key_reads_nothing(astronaut):
-    first = correlation_tagger.build(key=b"first key of sixteen bytes")
-    second = correlation_tagger.build(key=b"second key of sixteen bytes")
+    first = support.correlation_tagger(key=b"first key of sixteen bytes")
+    second = support.correlation_tagger(key=b"second key of sixteen bytes")
     tagged = first.embed(astronaut, PAYLOAD)
     assert payloads(first, tagged) == [PAYLOAD]
     assert payloads(second, tagged) == []
-    assert payloads(correlation_tagger.build(), tagged) == []
+    assert payloads(support.correlation_tagger(), tagged) == []
 
 
 def test_moves_are_about_the_middle_of_the_canvas():

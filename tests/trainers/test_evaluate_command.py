@@ -1,16 +1,14 @@
 """The evaluation as a command: its files, its determinism, its mistakes."""
 
+import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
+import support
 
-from faketagger_tf.config import TaggerConfig
 from faketagger_tf.models import (
     FaceswapConfig,
     build_decoder,
@@ -21,27 +19,7 @@ from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import save_faceswap, save_tagger
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = TaggerConfig(
-    image_size=32,
-    message_bits=8,
-    payload_bits=4,
-    crc_bits=0,
-    encoder_width=8,
-    decoder_width=8,
-    psnr=34.0,
-    face_region=1.0,
-)
-
-
-def run(module, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+CONFIG = dataclasses.replace(support.TINY, psnr=34.0, face_region=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +42,7 @@ def world(tmp_path_factory):
 
 
 def evaluate(world, output, *arguments):
-    return run(
+    return support.run_module(
         "trainers.evaluate",
         f"--tagger={world / 'tagger'}",
         f"--data={world / 'photos'}",
@@ -108,7 +86,7 @@ def test_report_is_complete_and_deterministic(world, tmp_path):
 
 
 def test_attacks_are_reported(world, tmp_path):
-    result = run(
+    result = support.run_module(
         "trainers.evaluate",
         f"--tagger={world / 'tagger'}",
         "--manipulation=identity",

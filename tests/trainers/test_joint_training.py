@@ -11,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import support
 import tensorflow as tf
 from absl import flags
 
@@ -26,16 +27,7 @@ from faketagger_tf.presets import load_tagger, save_faceswap
 from trainers import joint, loop
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIG = TaggerConfig(
-    image_size=32,
-    message_bits=8,
-    payload_bits=4,
-    crc_bits=0,
-    encoder_width=8,
-    decoder_width=8,
-    psnr=30.0,
-    face_region=1.0,
-)
+CONFIG = dataclasses.replace(support.TINY, psnr=30.0, face_region=1.0)
 RUN = loop.LoopOptions(
     steps=6, batch_size=8, log_every=2, save_every=2, panel_every=1000, output="unused"
 )
