@@ -124,7 +124,8 @@ def _text(row: dict) -> str:
     notes = "".join(f"  ({one_line(note)})" for note in row["notes"])
     if not row["found"]:
         return f"{name}  no tag  p {row['p_value']:.2g}{notes}"
+    mirrored = "  mirrored" if row["mirrored"] else ""
     return (
         f"{name}  payload {row['payload']}  p {row['p_value']:.2g}  "
-        f"{row['corrected_bits']} bits corrected{notes}"
+        f"{row['corrected_bits']} bits corrected{mirrored}{notes}"
     )

@@ -54,6 +54,7 @@ TRACE_COLUMNS = (
     "p_value",
     "bit_error_estimate",
     "corrected_bits",
+    "mirrored",
     "box",
     "notes",
     "error",
@@ -282,6 +283,7 @@ def reading_row(reading: Reading, payload_bits: int) -> dict:
         "p_value": reading.p_value,
         "bit_error_estimate": reading.bit_error_estimate,
         "corrected_bits": reading.corrected_bits,
+        "mirrored": reading.mirrored,
         "box": _box(reading.box),
     }
 

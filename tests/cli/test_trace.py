@@ -1,6 +1,8 @@
 import json
 
-from faketagger_tf.photos import read_photo
+import numpy as np
+
+from faketagger_tf.photos import read_photo, write_image
 
 
 def test_annotate_draws_on_the_photo(faketagger, tmp_path, photo):
@@ -76,3 +78,14 @@ def test_folders_are_traced_in_every_format(faketagger, tmp_path, photo, capsys)
     shown = capsys.readouterr()
     assert shown.out.count("payload 0x00000007") == 4
     assert "1 entries" in shown.err and ".jxl" in shown.err
+
+
+def test_a_mirrored_copy_is_said_so(photo, tmp_path, faketagger, capsys):
+    tagged, copy = str(tmp_path / "tagged.png"), str(tmp_path / "copy.png")
+    assert faketagger("tag", photo, tagged, "--payload=1F2E3D4C") == 0
+    write_image(copy, np.ascontiguousarray(read_photo(tagged)[:, ::-1]))
+    capsys.readouterr()
+    assert faketagger("trace", copy, tagged) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "0x1F2E3D4C" in first and first.endswith("bits corrected  mirrored")
+    assert "0x1F2E3D4C" in second and "mirrored" not in second
