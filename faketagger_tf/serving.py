@@ -12,7 +12,8 @@ process. Signatures, N rows each:
            hexadecimal, `p_value`, `mirrored`, `box` and `corners` in photo pixels,
            `corrected_bits`; `valid`; `error`, one sentence or ""
     tag_photo: `image_bytes` and `payload`, a string in hexadecimal
-        -> `tagged_bytes`, a PNG, or "" where `valid` is false; `valid`; `error`
+        -> `tagged_bytes`, a PNG whose tag reads back, or "" where `valid` is false;
+           `valid`; `error`. A photo that carries a tag already is refused.
 
 `--model` serves a SavedModel of export.saved_model for machines without TensorFlow
 Serving's own server: the same requests get the same answers from both. Its signatures
@@ -57,10 +58,11 @@ from absl import flags
 from starlette import applications, concurrency, requests, responses, routing
 
 from faketagger_tf.command import run_main
-from faketagger_tf.messages import format_payload
+from faketagger_tf.messages import format_payload, parse_payload
 from faketagger_tf.messages.keys import read_key
-from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.photos import decode_photo, decode_suspect, encode_image
 from faketagger_tf.presets import require_tensorflow
+from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
 from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
 
 FLAGS = flags.FLAGS
@@ -277,7 +279,7 @@ class PhotoModel(Model):
         return columns
 
     def _trace(self, data: bytes) -> list[dict]:
-        readings = self._tagger.read(decode_photo(data), self._fpr)
+        readings = self._tagger.read(decode_suspect(data).pixels, self._fpr)
         return [self._describe(reading) for reading in readings]
 
     def _describe(self, reading: Reading) -> dict:
@@ -292,7 +294,12 @@ class PhotoModel(Model):
         }
 
     def _tag(self, data: bytes, payload: str) -> bytes:
-        return encode_image(self._tagger.embed(decode_photo(data), payload), ".png")
+        photo, bits = decode_photo(data), self._tagger.config.payload_bits
+        value = parse_payload(payload, bits)
+        canvases = self._tagger.find_canvases(photo)
+        check_untagged(self._tagger, photo, canvases)
+        result = tag_until_it_reads(self._tagger, photo, value, canvases=canvases)
+        return encode_image(result.pixels, ".png")
 
 
 class Batcher:

@@ -325,6 +325,17 @@ def test_photos_are_tagged_and_traced_where_the_face_is(photo_server):
     tagged, bad, broken = answer["predictions"]
     assert [row["valid"] for row in answer["predictions"]] == [True, False, False]
     assert "payload" in bad["error"] and broken["error"] and not tagged["error"]
+    # A second tag would erase the first.
+    again = [{"image_bytes": tagged["tagged_bytes"], "payload": "5"}]
+    body = {"signature_name": "tag_photo", "instances": again}
+    (row,) = call(photo_server, "POST", f"{path}:predict", body)[1]["predictions"]
+    assert not row["valid"] and "carries a tag already" in row["error"]
+    # Evidence is read although its end is missing, as `faketagger trace` does.
+    data = base64.b64decode(tagged["tagged_bytes"]["b64"])
+    cut = encode_image(decode_photo(data), ".jpg", 95)[:-2]
+    body = {"instances": [b64(cut)]}
+    (row,) = call(photo_server, "POST", f"{path}:predict", body)[1]["predictions"]
+    assert row["valid"] and row["readings"][0]["payload"] == "0x1F2E3D4C"
     pixels = decode_photo(base64.b64decode(tagged["tagged_bytes"]["b64"]))
     # The face lies in the photo's upper half; nothing else is touched.
     assert not (pixels != astronaut)[400:].any()

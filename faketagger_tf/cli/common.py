@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from faketagger_tf.cli.parser import Parser, probability, whole_number
+from faketagger_tf.files import make_folder
 from faketagger_tf.names import csv_cell, one_line, printable
 
 # Pictures that a folder may hold and that are passed over, with a word about it, where
@@ -154,6 +155,7 @@ class Report:
             raise ValueError("--csv-excel goes with --csv. Received: no --csv.")
         if values.csv:
             header = ",".join(columns)
+            make_folder(values.csv)
             try:
                 resumed = append and _begins_with(values.csv, header)
                 self._file = open(  # noqa: SIM115
@@ -191,6 +193,8 @@ class Report:
 
 def _cell(key: str, value: Any) -> object:
     """A table's cell: one line that no spreadsheet runs."""
+    if key in ("lost", "changed", "notes") and not value:
+        value = ""
     if isinstance(value, list) and any(isinstance(part, str) for part in value):
         value = "; ".join(value)
     if isinstance(value, str):

@@ -41,8 +41,10 @@ def run(values) -> int:
     common.check_extension("OUT", values.target, WRITABLE)
     common.check_free(values.target, values.overwrite)
 
+    from faketagger_tf.presets import load_faceswap, require_tensorflow
+
+    require_tensorflow("Swapping a face")
     from faketagger_tf.deepfake import swap_faces
-    from faketagger_tf.presets import load_faceswap
 
     photo = read_photo_file(values.source)
     config, model = load_faceswap(values.model)

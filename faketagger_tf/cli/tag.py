@@ -42,8 +42,9 @@ def define(parser: Parser) -> None:
         "--check",
         True,
         "Read every face's tag back from the encoded file before it is written. One "
-        "that does not read is refined, then made stronger by up to 5 dB unless "
-        "--psnr is given, then the file is coded with less loss unless --quality is "
+        "that does not read is refined (where the extra [train] is installed), then "
+        "made stronger by up to 5 dB unless --psnr is given, then the file is coded "
+        "with less loss unless --quality is "
         "given; the row names the faces where nothing helps. If no face reads, the "
         "photo's centred square is tagged. --no-check is nearly twice as fast.",
     )
@@ -174,6 +175,11 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
                 f"Received: {extension!r} and OUT {target!r}."
             )
         common.check_extension("OUT", target, WRITABLE)
+        if os.path.realpath(source) == os.path.realpath(target):
+            raise ValueError(
+                "OUT must be another file than IN, which stays as it is. "
+                f"Received: {target!r} for both."
+            )
         return [(source, target)]
     if os.path.exists(target) and not os.path.isdir(target):
         raise ValueError(f"OUT must be a folder if IN is one. Received: {target!r}.")

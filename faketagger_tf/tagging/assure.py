@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from faketagger_tf.messages import format_payload
 from faketagger_tf.photos.suspect import decode_suspect
 
 if TYPE_CHECKING:
@@ -42,6 +43,29 @@ class AssuredTag:
     unread: list[Canvas]
     data: bytes = b""
     encoder: int = 0
+
+
+def check_untagged(tagger: Tagger, photo: np.ndarray, canvases: list[Canvas]) -> None:
+    """Refuses a photo that carries a tag already, which a second one would erase.
+
+    Each canvas is read where it lies, one decoding each: the tag of a mirrored or
+    shrunk copy is not noticed, nor is one with another key.
+
+    Raises:
+        ValueError: a tag was found; the sentence names its payload.
+
+    Example:
+        >>> check_untagged(tagger, photo, tagger.find_canvases(photo))
+    """
+    readings = tagger.read_straight(photo, canvases)
+    found = {reading.payload for reading in readings if reading.found}
+    if found:
+        bits = tagger.config.payload_bits
+        payloads = ", ".join(format_payload(payload, bits) for payload in sorted(found))
+        raise ValueError(
+            f"The photo carries a tag already. Received: payload {payloads}. "
+            "Accepted: an untagged photo; --retag writes over the tag."
+        )
 
 
 def tag_until_it_reads(

@@ -27,7 +27,7 @@ from faketagger_tf.photos.photo_file import (
 )
 from faketagger_tf.photos.suspect import read_suspect
 from faketagger_tf.tagging.annotate import annotate
-from faketagger_tf.tagging.assure import tag_until_it_reads
+from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.compare import Comparison
@@ -124,7 +124,7 @@ def tag_file(
     value = tagger.random_payload() if payload is None else parse_payload(payload, bits)
     canvases = tagger.find_canvases(photo.pixels)
     if not retag:
-        _check_untagged(tagger, photo.pixels, canvases)
+        check_untagged(tagger, photo.pixels, canvases)
     unread, changed = None, list(told.changed)
     notes, encoders = _encoders(photo, extension, quality, strict)
     if check:
@@ -159,18 +159,6 @@ def tag_file(
     before_writing(row)
     write_encoded(output, data, photo, preserve)
     return row
-
-
-def _check_untagged(tagger: Tagger, pixels: np.ndarray, canvases: list) -> None:
-    readings = tagger.read_straight(pixels, canvases)
-    found = {reading.payload for reading in readings if reading.found}
-    if found:
-        bits = tagger.config.payload_bits
-        payloads = ", ".join(format_payload(payload, bits) for payload in sorted(found))
-        raise ValueError(
-            f"The photo carries a tag already. Received: payload {payloads}. "
-            "Accepted: an untagged photo; --retag writes over the tag."
-        )
 
 
 def _encoders(
