@@ -8,8 +8,10 @@ Two steps, both from HMAC-SHA256 (RFC 2104, FIPS 180-4):
 2. The code word's bits are permuted and masked, so that the soft decoder finds no code
    word in a tag written with another key or with none.
 
-What it protects against: reading a payload, telling that a photo carries one (beyond
-what the residual itself betrays), and writing a tag of one's own choice. The mapping is
+What it protects against: reading a payload, and writing a tag of one's own choice. It
+does not hide that a photo carries some tag: to whoever has the public weights its
+logits are more even than an untagged photo's (of 34 keyed photos read without the key
+30 had a p-value below .05, though none counts as found at 1e-6). The mapping is
 the same for every photo of a key. So it does not protect against a *replay*: whoever
 has the public weights and one tagged photo can read the raw bits, unread as they are,
 and write the same bits into another photo; the reader then sees the first photo's
