@@ -264,8 +264,7 @@ class JointTrainer:
 
     def final_strength(self) -> float:
         """Returns the strength in dB that the configuration states."""
-        visible = self.config.strength == "visibility"
-        return self.config.level if visible else self.config.psnr
+        return getattr(self.config, self.config.strength_input or "psnr")
 
     def _follow_accuracy(self, step: int, accuracy: float) -> None:
         self.accuracy.assign(0.9 * self.accuracy + 0.1 * accuracy)

@@ -16,6 +16,7 @@ import numpy as np
 
 from faketagger_tf.messages import format_payload
 from faketagger_tf.photos.suspect import decode_suspect
+from faketagger_tf.tagging.paste import copy_own
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.tagger import Canvas, Tagger
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 REFINE = 40  # `refine.STEPS`, which cannot be imported where there is no TensorFlow.
 STRONGER = (2.5, 5.0)  # dB added where a tag does not read back.
 _STRONGEST = 10.0  # dB: as far as `Tagger.check_strength` goes.
-_STRIP = 256  # Rows of a photo that are handled at once: bounds the memory.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ def tag_until_it_reads(
         canvases = tagger.find_canvases(photo)
     patient = max(refine, REFINE)
     tries = [(psnr, patient)] if refine < patient else []
-    if psnr is None and tagger.config.strength == "scheduled":
+    if psnr is None and tagger.config.strength_input:
         tries += [(max(own - step, _STRONGEST), patient) for step in STRONGER]
     tries = [(psnr, refine), *tries]
     best = _try(tagger, photo, payload, canvases, tries, encoders)
@@ -153,7 +153,7 @@ def _try(tagger, photo, payload, canvases, tries, encoders) -> AssuredTag:
             part = tagger.embed(photo, payload, strength, now.unread, refine)
         tagged = now.pixels.copy()
         for canvas in now.unread:
-            _copy_own(tagged, part, canvas, canvases, tagger.config.image_size)
+            copy_own(tagged, part, canvas, canvases, tagger.config.image_size)
         now = read_back(tagged)
         if len(now.canvases) > len(best.canvases):
             best = now
@@ -182,30 +182,3 @@ def _read_back(tagger, seen, payload, canvases) -> tuple[list[Canvas], list[Canv
         [canvas for i, canvas in enumerate(canvases) if i in reads],
         [canvas for i, canvas in enumerate(canvases) if i not in reads],
     )
-
-
-def _copy_own(tagged, part, canvas, canvases, size) -> None:
-    """Copies from `part` what belongs to a canvas, which replaces its earlier tag.
-
-    Where canvases overlap, each pixel belongs to the one in which it lies furthest
-    inside, as in `Tagger.embed`.
-    """
-    corners = canvas.corners(size)
-    height, width = tagged.shape[:2]
-    left, top = np.floor(np.clip(corners.min(0), 0, (width, height))).astype(int)
-    right, bottom = np.ceil(np.clip(corners.max(0), 0, (width, height))).astype(int)
-    x = np.arange(left, right) + 0.5
-
-    def depth(matrix, y):
-        # 0 in the middle, 0.5 on the border.
-        across, down = (
-            np.abs((row[0] * x + row[1] * y + row[2]) / size - 0.5) for row in matrix
-        )
-        return np.maximum(across, down)
-
-    for start in range(top, bottom, _STRIP):
-        rows = slice(start, min(start + _STRIP, bottom))
-        y = (np.arange(rows.start, rows.stop) + 0.5)[:, None]
-        nearest = np.min([depth(other.matrix, y) for other in canvases], axis=0)
-        own = depth(canvas.matrix, y) <= nearest
-        tagged[rows, left:right][own] = part[rows, left:right][own]

@@ -39,10 +39,7 @@ def add_residual(
     fade = np.clip(edge / FEATHER, 0, 1).astype(np.float32)
     residual = 255 * residual * fade[:, None, None] * fade[None, :, None]
 
-    corners = canvases[index].corners(size)
-    height, width = photo.shape[:2]
-    left, top = np.floor(np.clip(corners.min(0), 0, (width, height))).astype(int)
-    right, bottom = np.ceil(np.clip(corners.max(0), 0, (width, height))).astype(int)
+    left, top, right, bottom = _bounds(canvases[index], size, photo)
     if right <= left or bottom <= top:
         return
     others = [c for i, c in enumerate(canvases) if i != index]
@@ -77,6 +74,45 @@ def add_residual(
             keep = changed == photo[rows, columns]
             changed = np.where(keep, tagged[rows, columns], changed)
         tagged[rows, columns] = changed
+
+
+def copy_own(
+    tagged: np.ndarray,
+    part: np.ndarray,
+    canvas: Canvas,
+    canvases: Sequence[Canvas],
+    size: int,
+) -> None:
+    """Copies from `part` what belongs to a canvas, which replaces its earlier tag.
+
+    Pixels belong to canvases as in `add_residual`.
+
+    Args:
+        tagged: uint8 [H, W, 3]; is written to.
+        part: the same photo with a later tag on that canvas.
+        canvas: one of the canvases.
+        canvases: all that the photo is tagged on.
+        size: side of a canvas in pixels.
+    """
+    left, top, right, bottom = _bounds(canvas, size, tagged)
+    for start in range(top, bottom, STRIP):
+        stop = min(start + STRIP, bottom)
+        rows, columns = slice(start, stop), slice(left, right)
+        shape = (right - left, stop - start)
+        own = _distance(canvas.matrix, size, left, start, shape)
+        nearest = np.min(
+            [_distance(c.matrix, size, left, start, shape) for c in canvases], axis=0
+        )
+        tagged[rows, columns][own <= nearest] = part[rows, columns][own <= nearest]
+
+
+def _bounds(canvas: Canvas, size: int, photo: np.ndarray) -> tuple[int, ...]:
+    """The photo's part under a canvas: left, top, right, bottom in whole pixels."""
+    corners = canvas.corners(size)
+    height, width = photo.shape[:2]
+    left, top = np.floor(np.clip(corners.min(0), 0, (width, height))).astype(int)
+    right, bottom = np.ceil(np.clip(corners.max(0), 0, (width, height))).astype(int)
+    return left, top, right, bottom
 
 
 def _distance(matrix, size, left, top, shape) -> np.ndarray:

@@ -1,13 +1,13 @@
 import dataclasses
-import types
 
 import numpy as np
 import pytest
 import support
 
+from faketagger_tf.config import TaggerConfig
 from faketagger_tf.photos import encode_image
 from faketagger_tf.photos.faces import Face
-from faketagger_tf.tagging import assure, refine
+from faketagger_tf.tagging import assure, paste, refine
 from faketagger_tf.tagging.assure import tag_until_it_reads
 from faketagger_tf.tagging.tagger import Canvas, Reading
 
@@ -33,7 +33,7 @@ class LoudnessTagger:
     """
 
     def __init__(self, photo, needs, strength="scheduled", refinement=True):
-        self.config = types.SimpleNamespace(image_size=SIZE, strength=strength)
+        self.config = TaggerConfig(image_size=SIZE, strength=strength)
         self.photo, self.needs, self.refinement = photo, needs, refinement
         self.calls = []
 
@@ -239,7 +239,7 @@ def test_overlapping_canvases_keep_to_their_own_pixels(tagger):
     weak, strong = (tagger.embed(photo, 7, psnr, both) for psnr in (36, 28))
     alone = tagger.embed(photo, 7, 28, [second])
     mixed = weak.copy()
-    assure._copy_own(mixed, alone, second, both, SIZE)
+    paste.copy_own(mixed, alone, second, both, SIZE)
     # Independently: of two upright canvases of one size the nearer middle owns a pixel.
     y, x = np.mgrid[:190, :290] + 0.5
     near = [
