@@ -78,7 +78,7 @@ def open_registry(url: str) -> Registry:
         ValueError: another kind of URL, or a package is not installed.
     """
     registry = Registry(url)
-    with registry._connect() as connection:
+    with registry.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     script = ScriptDirectory.from_config(_alembic())
     if found == script.get_current_head():
@@ -208,7 +208,7 @@ class Registry:
                 format_payload(value, payload_bits)
                 for value in range(1 << payload_bits)
             ]
-            with self._connect() as connection:
+            with self.connect() as connection:
                 query = sa.select(RECORDS.c.payload).where(RECORDS.c.state != ABANDONED)
                 taken = set(connection.scalars(query))
             free = [value for value in every if value not in taken]
@@ -426,7 +426,7 @@ class Registry:
         )
         if after is not None:
             query = query.where(RECORDS.c.created > after)
-        with self._connect() as connection:
+        with self.connect() as connection:
             rows = connection.execution_options(stream_results=True).scalars(query)
             values = np.fromiter((int(value, 16) for value in rows), np.uint64)
         return np.sort(values)
@@ -443,7 +443,7 @@ class Registry:
         query = query.select_from(RECORDS)
         if after is not None:
             query = query.where(RECORDS.c.created > after)
-        with self._connect() as connection:
+        with self.connect() as connection:
             return tuple(connection.execute(query).one())
 
     def reclaim(
@@ -497,7 +497,7 @@ class Registry:
                 yield Problem(record.payload, "changed", path)
 
     def _read(self, query: sa.Select) -> list[Record]:
-        with self._connect() as connection:
+        with self.connect() as connection:
             return select_records(connection, query)
 
     @contextlib.contextmanager
@@ -508,7 +508,8 @@ class Registry:
             yield connection
 
     @contextlib.contextmanager
-    def _connect(self) -> Iterator[sa.Connection]:
+    def connect(self) -> Iterator[sa.Connection]:
+        """A connection to read with, whose failure is one sentence."""
         with self._sentence(), self.engine.connect() as connection:
             yield connection
 
