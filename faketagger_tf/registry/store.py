@@ -84,9 +84,12 @@ def open_registry(url: str) -> Registry:
     if found == script.get_current_head():
         return registry
     if found is None:
-        problem = "holds no registry yet; `init_registry` makes one"
+        problem = "holds no registry yet; `faketagger registry init` makes one"
     elif found in {revision.revision for revision in script.walk_revisions()}:
-        problem = f"has older tables ({found}); `init_registry` brings them up to date"
+        problem = (
+            f"has older tables ({found}); `faketagger registry init` brings them up to "
+            "date"
+        )
     else:
         problem = f"was made by a newer version ({found})"
     raise RegistryError(f"The database {registry.name!r} {problem}.")
