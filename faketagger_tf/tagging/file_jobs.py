@@ -292,8 +292,9 @@ def trace_file(
 
     Returns:
         Rows with `TRACE_COLUMNS`, and those of `look`; at least one: a photo without a
-        tag has the row of its most suspicious face. "notes" say what had to be done to read the file. The
-        last row's "error" names a picture that could not be written.
+        tag has the row of its most suspicious face. "notes" say what had to be done
+        to read the file. The last row's "error" names a picture that could not be
+        written.
 
     Raises:
         ValueError: the photo cannot be read, or `fpr` is not between 0 and 1.
