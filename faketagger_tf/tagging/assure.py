@@ -81,9 +81,9 @@ def tag_until_it_reads(
     """Tags every face of a photo such that each tag reads back, where that can be done.
 
     The tag of a face that does not read is refined, then made stronger by up to 5 dB
-    unless one strength is given for all; the other faces keep theirs. What still does not read
-    is encoded by the next of the encoders. Where no face can be made to read, the
-    photo's centred square is tagged instead: it helps where a face is found before
+    unless one strength is given for all; the other faces keep theirs. What still does
+    not read is encoded by the next of the encoders. Where no face can be made to read,
+    the photo's centred square is tagged instead: it helps where a face is found before
     tagging but not after it. A photo that reads at once is encoded and read once.
 
     Args:

@@ -2,10 +2,10 @@
 
 FakeTagger (arXiv:2009.09869) tags every photo at one strength. Photos differ more than
 manipulations do: one keeps its tag through JPEG 50 where it is ten times weaker than
-another's. Here the copies that a *promise* names are made of the tagged face, each
-is decoded where its canvas lies, and the strength is halved in until the weakest is found
-whose copies all read with a margin. The margin pays for what the reader meets beyond
-that: landmarks that wander, and a search over many places.
+another's. Here the copies that a *promise* names are made of the tagged face, and each
+is decoded where its canvas lies; the weakest strength whose copies all read is found by
+halving. They read with a margin, which pays for what the reader meets beyond that:
+landmarks that wander, and a search over many places.
 """
 
 from __future__ import annotations

@@ -316,6 +316,20 @@ class Tagger:
             )
         return float(strength)
 
+    def decibels(self, share: float) -> float:
+        """A strength from 0 (weakest) to 1 (strongest) in dB, as `embed` takes it.
+
+        Raises:
+            ValueError: it is not from 0 to 1, or this tagger's cannot be set.
+        """
+        if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
+            raise ValueError(
+                f"A strength must be from 0 (weakest) to 1 (strongest). "
+                f"Received: {share!r}."
+            )
+        weakest, strongest = self.config.weakest, self.config.strongest
+        return self.check_strength(weakest + share * (strongest - weakest))
+
     def canvas_image(self, photo: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Cuts a canvas out of a photo: uint8 [S, S, 3], what the decoder is shown."""
         return warp_canvas(

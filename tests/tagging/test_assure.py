@@ -38,7 +38,8 @@ class LoudnessTagger:
         self.calls = []
 
     def check_strength(self, psnr):
-        return 40.0 if psnr is None else psnr
+        own = None if self.config.strength == "learned" else 40.0
+        return own if psnr is None else psnr
 
     def find_canvases(self, photo):
         return [canvas for canvas, _ in self.needs if canvas.face]
@@ -137,7 +138,7 @@ def test_a_strength_that_is_given_is_kept():
     tag_until_it_reads(tagger, PHOTO, 7, strength=41)
     assert {psnr for psnr, _, _ in tagger.calls} == {41}
     # One strength for each canvas is where to start from.
-    tagger = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, 12)])
+    tagger = LoudnessTagger(PHOTO, [(LEFT, 8), (RIGHT, 11)])
     assert not tag_until_it_reads(tagger, PHOTO, 7, strength=[42.0, 41.0]).unread
     assert tagger.calls == [(42.0, 2, 0), (41.0, 1, 40), (38.5, 1, 40)]
     learned = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, NEVER)], strength="learned")
