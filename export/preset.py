@@ -33,6 +33,7 @@ from absl import flags
 from export.tflite import convert_decoder, convert_encoder, write_model
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.files import write_atomic
+from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.presets import (
     FACESWAP_CONFIG,
     PRESENCE,
@@ -71,7 +72,9 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
     folder = root / name
     files = {
         DECODER: convert_decoder(config, decoder, presence=presence),
-        ENCODER: convert_encoder(config, encoder, "float16"),
+        ENCODER: convert_encoder(
+            config, build_informed_encoder(config, encoder, decoder), "float16"
+        ),
     }
     # First, so that a killed run never leaves new weights with old p-values, or old
     # .tflite files, which would be preferred to them.

@@ -47,6 +47,7 @@ from export.tflite import description
 from faketagger_tf.command import require_flag, run_main
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.messages.presence import Presence
+from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.presets import load_presence, load_tagger
 
 FLAGS = flags.FLAGS
@@ -83,6 +84,7 @@ def export_saved_model(
             f"The output {str(target)!r} exists already; name another one, another "
             "--version, or give --overwrite."
         )
+    encoder = build_informed_encoder(config, encoder, decoder)
     archive = _archive(config, encoder, decoder)
     try:
         base.mkdir(parents=True, exist_ok=True)

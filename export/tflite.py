@@ -40,6 +40,7 @@ from faketagger_tf.files import write_atomic
 from faketagger_tf.lite import METADATA
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.presence import Presence
+from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.presets import load_presence, load_tagger
 
 FLAGS = flags.FLAGS
@@ -359,6 +360,7 @@ def main(argv: list[str]) -> int:
     check_output(output, FLAGS.overwrite)
     config, encoder, decoder = load_tagger(require_flag("tagger"))
     if FLAGS.model == "encoder":
+        encoder = build_informed_encoder(config, encoder, decoder)
         content = convert_encoder(config, encoder, FLAGS.precision, FLAGS.batch)
     else:
         calibration = None

@@ -100,6 +100,8 @@ class TaggerConfig:
             44 is hardly seen on plain backgrounds, and 6 more is half as visible.
         strongest: strength in dB beyond which no tag is made by itself.
         weakest: strength in dB below which none is; see `tagging.promise`.
+        informed_steps: steps by which a "visibility" residual is fitted to its cover
+            while tagging (`models.informed`), 0 for none.
         attention: whether the decoder has a block of self-attention.
         outside: what a canvas shows where it reaches over the photo's border: "repeat"
             repeats the border's pixels, "black" is black.
@@ -120,6 +122,7 @@ class TaggerConfig:
     level: float = 44.0
     strongest: float = 36.0
     weakest: float = 48.0
+    informed_steps: int = 0
     attention: bool = False
     outside: str = "repeat"
     preset: str = ""
@@ -188,6 +191,13 @@ class TaggerConfig:
             raise ValueError(
                 "image_size must be a power of two for the strength 'visibility'. "
                 f"Received: {self.image_size}."
+            )
+        steps = self.informed_steps
+        most = 16 if self.strength == "visibility" else 0
+        if not isinstance(steps, int) or not 0 <= steps <= most:
+            raise ValueError(
+                f"informed_steps must be a whole number from 0 to {most} for the "
+                f"strength {self.strength!r}. Received: {steps!r}."
             )
         if self.outside not in OUTSIDES:
             raise ValueError(

@@ -8,12 +8,14 @@ from faketagger_tf.models.faceswap import (
     render,
     swap_function,
 )
+from faketagger_tf.models.informed import build_informed_encoder
 
 __all__ = [
     "FaceswapConfig",
     "build_decoder",
     "build_encoder",
     "build_faceswap",
+    "build_informed_encoder",
     "encoder_inputs",
     "render",
     "swap_function",

@@ -164,11 +164,15 @@ def keras_networks(config: TaggerConfig, encoder, decoder) -> Networks:
 
     Args:
         config: the tagger's configuration.
-        encoder: as `models.build_encoder` builds it.
+        encoder: as `models.build_encoder` builds it; the configuration's informed
+            steps are added.
         decoder: as `models.build_decoder` builds it.
     """
     import tensorflow as tf
 
+    from faketagger_tf.models import build_informed_encoder
+
+    encoder = build_informed_encoder(config, encoder, decoder)
     specs = {
         name: tf.TensorSpec([None, *shape], tf.float32, name)
         for name, shape in _input_shapes(config).items()

@@ -170,12 +170,19 @@ def choose_strengths(
         )
     strongest, weakest = tagger.config.strongest, tagger.config.weakest
     value = parse_payload(payload, tagger.config.payload_bits)
-    residuals = tagger.residuals(photo, value, canvases, strongest)
+    # One residual made stronger and weaker: near enough to one of each strength.
+    own = tagger.check_strength(None)
+    residuals = tagger.residuals(photo, value, canvases, own) * _gain(strongest, own)
     levels = np.linspace(strongest, weakest, LEVELS)
     return [
         _choose(tagger, photo, value, residual, canvas, levels, PROMISES[promise])
         for residual, canvas in zip(residuals, canvases, strict=True)
     ]
+
+
+def _gain(level: float, own: float) -> np.float32:
+    """What takes a residual from its own level in dB to another one."""
+    return np.float32(10 ** ((own - level) / 20))
 
 
 def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
@@ -186,8 +193,7 @@ def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
 
     def tag(level: float) -> np.ndarray:
         tagged = photo.copy()
-        gain = np.float32(10 ** ((levels[0] - level) / 20))
-        add_residual(photo, tagged, residual * gain, [canvas], 0)
+        add_residual(photo, tagged, residual * _gain(level, levels[0]), [canvas], 0)
         return tagged
 
     def reads(tagged: np.ndarray, copy: Copy) -> bool:

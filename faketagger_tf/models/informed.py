@@ -1,0 +1,193 @@
+"""Fits a residual to its cover: steps down the decoder's own slope, while tagging.
+
+FakeTagger (arXiv:2009.09869), section 3, embeds in one pass of the image encoder. The
+encoder never learns all that a decoder takes for a message in the cover itself, so that
+some photos cannot be read even untouched. This is *informed embedding* (Cox, Miller,
+Bloom: "Digital Watermarking", chapter 5): whoever tags knows the cover and the decoder,
+and moves the residual until the logits are right.
+
+A step must not be seen. `visibility` pools its bands with an exponent of 4, and the
+direction that gains most at a given 4-norm has, in every band, the cube root of the
+slope's size (its dual norm has the exponent 4/3). Steps along the plain gradient
+pile up in a few places: they made the tag weaker, not stronger.
+
+It needs the TensorFlow backend while it is built or exported; the exported graph holds
+built-in TFLite operations alone. Neither ReLU nor pooling has a gradient there, which
+is why the decoder's are replaced by products and means.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from faketagger_tf import visibility
+from faketagger_tf.config import TaggerConfig
+from faketagger_tf.models.banded_encoder import Nearness
+
+# Length of the first step over the residual's visibility; the steps shrink to 0.
+RATE = 0.3
+MOMENTUM = 0.6
+
+
+@keras.saving.register_keras_serializable("faketagger_tf")
+class _Gate(layers.Layer):
+    """ReLU as a product with what is constant to the gradient."""
+
+    def call(self, features):
+        passed = ops.cast(features > 0, features.dtype)
+        return features * ops.stop_gradient(passed)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@keras.saving.register_keras_serializable("faketagger_tf")
+class _Halve(layers.Layer):
+    """Average pooling of 2x2 as a reshape and a mean."""
+
+    def call(self, features):
+        _, height, width, channels = features.shape
+        shape = (-1, height // 2, 2, width // 2, 2, channels)
+        return ops.mean(ops.reshape(features, shape), axis=(2, 4))
+
+    def compute_output_shape(self, shape):
+        batch, height, width, channels = shape
+        return batch, height // 2, width // 2, channels
+
+
+def _plain(decoder: keras.Model) -> keras.Model:
+    """The decoder, its weights shared, of operations whose gradients are built in."""
+
+    def replace(layer):
+        if isinstance(layer, layers.ReLU):
+            return _Gate(name=layer.name)
+        if isinstance(layer, layers.AveragePooling2D):
+            return _Halve(name=layer.name)
+        return layer
+
+    return keras.models.clone_model(decoder, clone_function=replace)
+
+
+@keras.saving.register_keras_serializable("faketagger_tf")
+class InformedSteps(layers.Layer):
+    """Steps of a residual towards logits that say the message.
+
+    Inputs: residual and cover `[batch, S, S, 3]`, message `[batch, L]` of 0 and 1,
+    level in dB and nearness `[batch, 1]`.
+    Output: a residual of the same visibility.
+
+    Args:
+        decoder: the image decoder.
+        steps: their number, at least 1.
+    """
+
+    def __init__(self, decoder: keras.Model, steps: int, **kwargs):
+        super().__init__(**kwargs)
+        self.steps = steps
+        self.decoder = _plain(decoder)
+
+    def call(self, inputs):
+        residual, cover, message, level, near = inputs
+        factors = visibility.masks(cover)
+        lit = visibility.inside(cover)
+        wanted = ops.power(10.0, -ops.reshape(level, (-1,)) / 20.0)
+        momentum = 0.0
+        for number in range(self.steps):
+            slope = self._slope(cover + residual, message)
+            way = _scaled(_steepest(slope, factors, near) * lit, 1.0, factors, near)
+            momentum = MOMENTUM * momentum + way
+            length = wanted * (RATE * (1 - number / (self.steps + 1)))
+            residual = residual - _scaled(momentum, length, factors, near)
+            residual = _scaled(residual, wanted, factors, near)
+        return residual
+
+    def _slope(self, tagged, message):
+        """Gradient of the message loss by the tagged canvas."""
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tagged)
+            logits = self.decoder(tagged, training=False)
+            # Softplus by exp and log alone.
+            wrong = -(2.0 * message - 1.0) * logits
+            loss = tf.reduce_sum(
+                tf.maximum(wrong, 0.0) + tf.math.log(1.0 + tf.exp(-tf.abs(wrong)))
+            )
+        return tape.gradient(loss, tagged)
+
+    def compute_output_shape(self, shapes):
+        return shapes[0]
+
+
+def _scaled(residual, wanted, factors, near):
+    seen = visibility.visibility(residual, factors, near)
+    return residual * ops.reshape(wanted / (seen + 1e-9), (-1, 1, 1, 1))
+
+
+def _steepest(slope, factors: list, near):
+    """The direction that gains most at a given visibility, of any length."""
+    near = ops.reshape(near, (-1, 1, 1, 1))
+    # How the loss changes with Y, Cb and Cr.
+    slope = ops.matmul(slope, np.linalg.inv(visibility._TO_YCC).T.astype(np.float32))
+    slope = slope * 1e6  # Away from the least numbers that a float holds.
+    bands = []
+    weights = zip(factors, visibility._OWN_SIZE, visibility._ENLARGED, strict=False)
+    for hidden, own, enlarged in weights:
+        room = hidden / (own + near * (enlarged - own))
+        gain = slope * room
+        bands.append(room * ops.sign(gain) * ops.power(ops.abs(gain) + 1e-12, 1 / 3))
+        slope = _shrunk(slope)
+    way = bands[-1]
+    for band in reversed(bands[:-1]):
+        way = visibility._resized(way, band.shape[1]) + band
+    return ops.matmul(way, np.linalg.inv(visibility._TO_YCC).astype(np.float32))
+
+
+def _shrunk(slope):
+    """Half the size: bilinear enlarging read backwards."""
+    taps = np.array([1, 3, 3, 1], np.float32) / 8
+    kernel = np.tile((taps[:, None] * taps)[:, :, None, None], (1, 1, 3, 1))
+    slope = ops.pad(slope, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
+    return ops.depthwise_conv(slope, kernel, strides=2, padding="valid")
+
+
+def build_informed_encoder(
+    config: TaggerConfig, encoder: keras.Model, decoder: keras.Model
+) -> keras.Model:
+    """Returns the encoder that a tagger tags with: with the steps, if it has any.
+
+    Args:
+        config: `informed_steps` says how many; with 0 the encoder is returned.
+        encoder: from `models.build_encoder`, of the strength "visibility".
+        decoder: from `models.build_decoder`; its weights are shared.
+
+    Raises:
+        ValueError: the backend is not TensorFlow.
+
+    Example:
+        >>> config = TaggerConfig(
+        ...     image_size=64, strength="visibility", informed_steps=2
+        ... )
+        >>> encoder, decoder = build_encoder(config), build_decoder(config)
+        >>> sorted(build_informed_encoder(config, encoder, decoder).input)
+        ['cover', 'level', 'message', 'scale']
+    """
+    if not config.informed_steps:
+        return encoder
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Informed steps need the TensorFlow backend. "
+            f"Received: {keras.backend.backend()}."
+        )
+    inputs = {
+        name: keras.Input(tensor.shape[1:], name=name)
+        for name, tensor in encoder.input.items()
+    }
+    residual = encoder(inputs)
+    near = Nearness(name="nearness")(inputs["scale"])
+    residual = InformedSteps(decoder, config.informed_steps, name="informed_steps")(
+        [residual, inputs["cover"], inputs["message"], inputs["level"], near]
+    )
+    return keras.Model(inputs, residual, name="informed_encoder")
