@@ -1,0 +1,314 @@
+"""Signs a tagged photo with a C2PA manifest.
+
+    credentials = load_credentials("chain.pem", "key.pem")
+    signed = sign_photo(data, original, binding, credentials, title="tagged.jpg")
+    signed.data, signed.store          # the photo, and what its registry keeps
+
+The manifest says: this photo was made from that one (the parent ingredient, by its hash,
+with whatever manifest it had), it was opened (`c2pa.opened`), a watermark was put in
+(`c2pa.watermarked.bound`), and this is the watermark (the assertion
+`c2pa.soft-binding`). All soft bindings of a manifest must match, so that there is one
+assertion with one payload, whatever the number of faces; each face is a block of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.metadata
+import io
+import os
+import re
+from collections.abc import Sequence
+
+import c2pa
+import numpy as np
+
+from faketagger_tf.photos import tiff
+from faketagger_tf.photos.parts import C2PA, INDEX, PhotoFile
+from faketagger_tf.photos.photo_file import decode_photo_file
+from faketagger_tf.photos.suspect import sniff
+from faketagger_tf.provenance.certificates import Credentials
+from faketagger_tf.provenance.claims import make_context
+from faketagger_tf.provenance.jumbf import split_store
+
+# Nobody owns this domain (RFC 2606), and the project owns none: whoever publishes
+# photos puts their own here, and the name into the C2PA algorithm list.
+DOMAIN = "org.example"
+MEDIA_TYPES = {  # Of the formats that are written and have a place for a manifest.
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WebP": "image/webp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+}
+_OTHERS = {"BMP": "image/bmp", "GIF": "image/gif", "HEIC": "image/heic"}
+_PARENT = "parent"
+# TIFF entries that say where things lie, and C2PA's own.
+_PLACES = (273, 324, tiff.EXIF_IFD, tiff.GPS_IFD, 0xCD41)
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]*[a-z0-9])+")
+_PARENT = "parent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """A watermark as C2PA names it.
+
+    Attributes:
+        algorithm: from `algorithm_name`.
+        value: the payload, see `binding_value`.
+    """
+
+    algorithm: str
+    value: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedPhoto:
+    """A photo with its manifest.
+
+    Attributes:
+        data: the file's bytes.
+        store: the manifest store by itself ("sidecar"), which finds its way back
+            through the registry.
+        manifest_id: label of its active manifest, "urn:c2pa:...".
+        binding: the watermark that it names.
+        parents: labels of the manifests that the original came with, and that are kept.
+        changed, lost: what of the photo's other parts signing did not keep as it was, a
+            clause each.
+    """
+
+    data: bytes
+    store: bytes
+    manifest_id: str
+    binding: Binding
+    parents: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+def algorithm_name(preset: str | os.PathLike, domain: str = DOMAIN) -> str:
+    """Name of a preset's watermark, as C2PA's algorithm list wants it.
+
+    Args:
+        preset: the preset's name, or the folder of a tagger, whose last part counts.
+        domain: a domain of yours, reversed.
+
+    Raises:
+        ValueError: the domain is not a reversed domain.
+
+    Example:
+        >>> algorithm_name("portrait128", "com.newsroom")
+        'com.newsroom.faketagger.portrait128'
+    """
+    if not _DOMAIN.fullmatch(domain):
+        raise ValueError(
+            "The domain must be reversed, in small letters. "
+            f"Received: {domain!r}. Accepted: com.newsroom, for instance."
+        )
+    preset = os.path.basename(os.path.abspath(preset))
+    return f"{domain}.faketagger.{re.sub('[^A-Za-z0-9_-]', '_', preset)}"
+
+
+def binding_value(payload: int, payload_bits: int) -> bytes:
+    """A payload's bytes, most significant first; a begun byte counts as one.
+
+    Example:
+        >>> binding_value(0x1F2E3D4C, 32).hex()
+        '1f2e3d4c'
+    """
+    return payload.to_bytes(-(-payload_bits // 8), "big")
+
+
+def sign_photo(
+    data: bytes,
+    original: bytes,
+    binding: Binding,
+    credentials: Credentials,
+    *,
+    title: str,
+    corners: Sequence[np.ndarray] = (),
+) -> SignedPhoto:
+    """Signs an encoded, tagged photo.
+
+    The signed file is read back: its manifest must be valid, its pixels those of
+    `data`, and what else changed is told.
+
+    Args:
+        data: the tagged photo's file. A manifest in it is replaced.
+        original: the file that it was made from; its manifest is kept in the new one,
+            byte for byte.
+        binding: the watermark.
+        credentials: who signs.
+        title: of the photo, such as its file's name.
+        corners: of the tags' canvases, float [4, 2] in the photo's pixels each; the
+            rectangle around each, cut at the photo's edges, is a region of the
+            assertion. Without any the whole photo is meant.
+
+    Raises:
+        ValueError: the file's format has no place for a manifest, or the credentials
+            are refused.
+
+    Example:
+        >>> signed = sign_photo(data, original, binding, credentials, title="a.jpg")
+        >>> signed.manifest_id.startswith("urn:c2pa:")
+        True
+    """
+    kind = sniff(data[:256])
+    media_type = MEDIA_TYPES.get(kind)
+    if media_type is None:
+        raise ValueError(
+            "A manifest cannot be put into such a file. "
+            f"Received: {kind or 'no photo'}. Accepted: {', '.join(MEDIA_TYPES)}."
+        )
+    before = decode_photo_file(data, title)
+    height, width = before.pixels.shape[:2]
+    definition = {
+        "title": title,
+        "format": media_type,
+        "claim_generator_info": [
+            {
+                "name": "faketagger-tf",
+                "version": importlib.metadata.version("faketagger-tf"),
+            }
+        ],
+        "assertions": [
+            {"label": "c2pa.actions.v2", "data": {"actions": _ACTIONS}},
+            {
+                "label": "c2pa.soft-binding",
+                "data": _soft_binding(binding, corners, width, height),
+            },
+        ],
+    }
+    info = c2pa.C2paSignerInfo(
+        credentials.algorithm,
+        credentials.chain.encode(),
+        credentials.key.encode(),
+        credentials.tsa,
+    )
+    of_parent = (MEDIA_TYPES | _OTHERS).get(sniff(original[:256]))
+    target = io.BytesIO()
+    try:
+        with (
+            c2pa.Signer.from_info(info) as signer,
+            make_context() as context,
+            c2pa.Builder(definition, context=context) as builder,
+        ):
+            builder.add_ingredient(
+                {"relationship": "parentOf", "label": _PARENT},
+                of_parent or "application/octet-stream",
+                io.BytesIO(original),
+            )
+            source = io.BytesIO(data)
+            store = bytes(builder.sign(signer, media_type, source, target))
+        signed = target.getvalue()
+        with (
+            make_context() as context,
+            c2pa.Reader(media_type, io.BytesIO(signed), context=context) as reader,
+        ):
+            state = reader.get_validation_state()
+    except c2pa.C2paError as error:
+        reason = str(error).strip().rstrip(".")
+        raise ValueError(f"The photo cannot be signed: {reason}.") from None
+    if state not in ("Valid", "Trusted"):
+        raise ValueError(
+            f"The photo's new manifest does not hold. Received: one that is {state}."
+        )
+    try:
+        after = decode_photo_file(signed, title)
+    except ValueError:
+        raise ValueError(
+            f"Signing would damage the photo, a {kind} of several pages perhaps. "
+            "Accepted: another format."
+        ) from None
+    manifests = split_store(store)
+    changed = ()
+    if any(part.label == INDEX for part in before.parts):
+        # It lies behind the manifest, so that its places stay right.
+        changed = ("index of further pictures: the photo is longer by its manifest",)
+    return SignedPhoto(
+        signed,
+        store,
+        manifests.active,
+        binding,
+        tuple(label for label in manifests.boxes if label != manifests.active),
+        changed,
+        _lost(before, after),
+    )
+
+
+_ACTIONS = [
+    {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}},
+    {"action": "c2pa.watermarked.bound"},
+]
+
+
+def _soft_binding(
+    binding: Binding, corners: Sequence[np.ndarray], width: int, height: int
+) -> dict:
+    """The assertion's data."""
+    whole = np.array([[0, 0], [width, height]], float)
+    blocks = []
+    for points in corners or [whole]:
+        points = np.clip(points, *whole)
+        (left, top), (right, bottom) = points.min(0), points.max(0)
+        shape = {
+            "type": "rectangle",
+            "unit": "pixel",
+            "origin": {"x": round(float(left), 1), "y": round(float(top), 1)},
+            "width": round(float(right - left), 1),
+            "height": round(float(bottom - top), 1),
+        }
+        region = {"region": [{"type": "spatial", "shape": shape}]}
+        # The standard has bytes here; JSON becomes text, and readers decode it.
+        value = base64.b64encode(binding.value).decode()
+        blocks.append({"scope": {"region": region}, "value": value})
+    return {"alg": binding.algorithm, "pad": "", "blocks": blocks}
+
+
+def _lost(before: PhotoFile, after: PhotoFile) -> tuple[str, ...]:
+    """What of a file is not in its signed copy, a clause each.
+
+    Raises:
+        ValueError: the pixels are others.
+    """
+    same = np.array_equal(before.pixels, after.pixels)
+    for name in ("alpha", "fine"):
+        was, now = getattr(before, name), getattr(after, name)
+        same &= was is now is None or np.array_equal(was, now)
+    if not same:
+        raise ValueError("Signing changed the photo's pixels, which must not be.")
+    fields = {"xmp": "XMP", "iptc": "IPTC", "icc": "colour profile"}
+    lost = [
+        f"{name} (changed by signing)"
+        for field, name in fields.items()
+        if getattr(before, field) != getattr(after, field)
+    ]
+    if before.kind == "TIFF":  # Its EXIF block is the file itself.
+        kept = _tiff_values(before.exif) == _tiff_values(after.exif)
+    else:
+        kept = before.exif == after.exif
+    if not kept:
+        lost.append("EXIF (changed by signing)")
+    held = [(part.mark, part.content) for part in after.parts]
+    for part in before.parts:
+        if not part.key and part.label != C2PA and (part.mark, part.content) not in held:
+            lost.append(f"{part.label} (lost by signing)")
+    if before.trailer != after.trailer:
+        lost.append("what follows the photo (changed by signing)")
+    return tuple(lost)
+
+
+def _tiff_values(block: bytes) -> dict[tuple[int, int], bytes]:
+    """A TIFF file's values by directory and tag, without those that are places in it."""
+    first, _ = tiff.first_directory(block)
+    found = {}
+    for parent in (0, tiff.EXIF_IFD, tiff.GPS_IFD):
+        place = tiff.numbers(block, first.get(parent))
+        entries = first if not parent else {}
+        if place:
+            entries, _ = tiff.directory(block, place[0])
+        for tag, entry in entries.items():
+            if tag not in _PLACES:
+                found[parent, tag] = tiff.value(block, entry)
+    return found
