@@ -1,7 +1,7 @@
 """Certificates and private keys for signing, and a chain for tests.
 
-    write_dev_certificate("chain.pem", "key.pem")
-    credentials = load_credentials("chain.pem", "key.pem")
+write_dev_certificate("chain.pem", "key.pem")
+credentials = load_credentials("chain.pem", "key.pem")
 """
 
 from __future__ import annotations

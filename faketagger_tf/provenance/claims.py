@@ -4,18 +4,19 @@
     claim.signer, claim.sound, claim.trusted
 
 A store that was recovered by a payload says who vouched for the photo on record. It
-says nothing about the pixels of the suspect that led to it, which is why its hash of the
-photo's file is not looked at here: `check_photo` does that, for the file itself.
+says nothing about the pixels of the suspect that led to it, which is why its hash of
+the photo's file is not looked at here: `check_photo` does that, for the file itself.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import io
 import json
 
 import c2pa
+
+from faketagger_tf.provenance.binding import decode_value
 
 # Nothing is fetched from addresses that a photo names; no small picture of the untagged
 # original gets into a manifest.
@@ -155,6 +156,6 @@ def _read(data: bytes, media_type: str, anchors: str, ignored) -> Claim:
 def _bytes(value: str | list[int]) -> bytes:
     """Other programs may have stored bytes instead of base64."""
     try:
-        return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+        return decode_value(value) if isinstance(value, str) else bytes(value)
     except ValueError:
         return b""

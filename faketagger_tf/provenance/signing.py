@@ -4,21 +4,18 @@
     signed = sign_photo(data, original, binding, credentials, title="tagged.jpg")
     signed.data, signed.store          # the photo, and what its registry keeps
 
-The manifest says: this photo was made from that one (the parent ingredient, by its hash,
-with whatever manifest it had), it was opened (`c2pa.opened`), a watermark was put in
-(`c2pa.watermarked.bound`), and this is the watermark (the assertion
+The manifest says: this photo was made from that one (the parent ingredient, by its
+hash, with whatever manifest it had), it was opened (`c2pa.opened`), a watermark was put
+in (`c2pa.watermarked.bound`), and this is the watermark (the assertion
 `c2pa.soft-binding`). All soft bindings of a manifest must match, so that there is one
 assertion with one payload, whatever the number of faces; each face is a block of it.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import importlib.metadata
 import io
-import os
-import re
 from collections.abc import Sequence
 
 import c2pa
@@ -28,13 +25,11 @@ from faketagger_tf.photos import tiff
 from faketagger_tf.photos.parts import C2PA, INDEX, PhotoFile
 from faketagger_tf.photos.photo_file import decode_photo_file
 from faketagger_tf.photos.suspect import sniff
+from faketagger_tf.provenance.binding import Binding, encode_value
 from faketagger_tf.provenance.certificates import Credentials
 from faketagger_tf.provenance.claims import make_context
 from faketagger_tf.provenance.jumbf import split_store
 
-# Nobody owns this domain (RFC 2606), and the project owns none: whoever publishes
-# photos puts their own here, and the name into the C2PA algorithm list.
-DOMAIN = "org.example"
 MEDIA_TYPES = {  # Of the formats that are written and have a place for a manifest.
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -46,21 +41,7 @@ _OTHERS = {"BMP": "image/bmp", "GIF": "image/gif", "HEIC": "image/heic"}
 _PARENT = "parent"
 # TIFF entries that say where things lie, and C2PA's own.
 _PLACES = (273, 324, tiff.EXIF_IFD, tiff.GPS_IFD, 0xCD41)
-_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]*[a-z0-9])+")
 _PARENT = "parent"
-
-
-@dataclasses.dataclass(frozen=True)
-class Binding:
-    """A watermark as C2PA names it.
-
-    Attributes:
-        algorithm: from `algorithm_name`.
-        value: the payload, see `binding_value`.
-    """
-
-    algorithm: str
-    value: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,39 +66,6 @@ class SignedPhoto:
     parents: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
-
-
-def algorithm_name(preset: str | os.PathLike, domain: str = DOMAIN) -> str:
-    """Name of a preset's watermark, as C2PA's algorithm list wants it.
-
-    Args:
-        preset: the preset's name, or the folder of a tagger, whose last part counts.
-        domain: a domain of yours, reversed.
-
-    Raises:
-        ValueError: the domain is not a reversed domain.
-
-    Example:
-        >>> algorithm_name("portrait128", "com.newsroom")
-        'com.newsroom.faketagger.portrait128'
-    """
-    if not _DOMAIN.fullmatch(domain):
-        raise ValueError(
-            "The domain must be reversed, in small letters. "
-            f"Received: {domain!r}. Accepted: com.newsroom, for instance."
-        )
-    preset = os.path.basename(os.path.abspath(preset))
-    return f"{domain}.faketagger.{re.sub('[^A-Za-z0-9_-]', '_', preset)}"
-
-
-def binding_value(payload: int, payload_bits: int) -> bytes:
-    """A payload's bytes, most significant first; a begun byte counts as one.
-
-    Example:
-        >>> binding_value(0x1F2E3D4C, 32).hex()
-        '1f2e3d4c'
-    """
-    return payload.to_bytes(-(-payload_bits // 8), "big")
 
 
 def sign_photo(
@@ -261,7 +209,7 @@ def _soft_binding(
         }
         region = {"region": [{"type": "spatial", "shape": shape}]}
         # The standard has bytes here; JSON becomes text, and readers decode it.
-        value = base64.b64encode(binding.value).decode()
+        value = encode_value(binding.value)
         blocks.append({"scope": {"region": region}, "value": value})
     return {"alg": binding.algorithm, "pad": "", "blocks": blocks}
 
@@ -292,7 +240,11 @@ def _lost(before: PhotoFile, after: PhotoFile) -> tuple[str, ...]:
         lost.append("EXIF (changed by signing)")
     held = [(part.mark, part.content) for part in after.parts]
     for part in before.parts:
-        if not part.key and part.label != C2PA and (part.mark, part.content) not in held:
+        if (
+            not part.key
+            and part.label != C2PA
+            and (part.mark, part.content) not in held
+        ):
             lost.append(f"{part.label} (lost by signing)")
     if before.trailer != after.trailer:
         lost.append("what follows the photo (changed by signing)")
@@ -300,7 +252,7 @@ def _lost(before: PhotoFile, after: PhotoFile) -> tuple[str, ...]:
 
 
 def _tiff_values(block: bytes) -> dict[tuple[int, int], bytes]:
-    """A TIFF file's values by directory and tag, without those that are places in it."""
+    """A TIFF file's values by directory and tag, without those that are places."""
     first, _ = tiff.first_directory(block)
     found = {}
     for parent in (0, tiff.EXIF_IFD, tiff.GPS_IFD):
