@@ -66,6 +66,17 @@ FACES = sa.Table(
     sa.Column("surroundings", sa.String, nullable=False),
 )
 
+# Access keys of a server's users, by the SHA-256 of each.
+KEYS = sa.Table(
+    "keys",
+    METADATA,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("scopes", sa.String, nullable=False),
+    sa.Column("created", Utc, nullable=False),
+    sa.Column("revoked", Utc),
+)
+
 # C2PA manifest stores, which platforms strip from the photos.
 MANIFESTS = sa.Table(
     "manifests",
@@ -83,14 +94,4 @@ MANIFESTS = sa.Table(
     sa.Column("store", sa.LargeBinary, nullable=False),
     sa.Index("manifests_payload", "payload"),
     sa.Index("manifests_binding", "algorithm", "value"),
-
-# Access keys of a server's users, by the SHA-256 of each.
-KEYS = sa.Table(
-    "keys",
-    METADATA,
-    sa.Column("digest", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False, unique=True),
-    sa.Column("scopes", sa.String, nullable=False),
-    sa.Column("created", Utc, nullable=False),
-    sa.Column("revoked", Utc),
 )
