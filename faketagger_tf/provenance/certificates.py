@@ -59,6 +59,7 @@ def load_credentials(
             the certificate, or the certificate is not valid today.
 
     Example:
+        >>> write_dev_certificate("chain.pem", "key.pem")
         >>> load_credentials("chain.pem", "key.pem").algorithm
         'es256'
     """

@@ -76,11 +76,6 @@ def read_claim(store: bytes, anchors: str = "") -> Claim:
 
     Raises:
         ValueError: it is damaged.
-
-    Example:
-        >>> claim = read_claim(signed.store)
-        >>> claim.sound, claim.trusted, claim.actions
-        (True, False, ('c2pa.opened', 'c2pa.watermarked.bound'))
     """
     return _read(store, "application/c2pa", anchors, _OF_THE_PHOTO)
 

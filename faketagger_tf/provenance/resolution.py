@@ -250,20 +250,20 @@ def resolution_router(
             raise HTTPException(400, str(error)) from None
         bits = reader.tagger.config.payload_bits
         findings = reader.examine(photo, fpr)
-        readings = [finding.reading for finding in findings if finding.record]
+        found = [(f.reading, f.manifest) for f in findings if f.record]
         own = algorithm_name(reader.tagger.config.preset, domain)
-        if not readings and hint and hint[0] == own and len(hint[1]) <= -(-bits // 8):
+        payload = int.from_bytes(hint[1], "big") if hint and hint[0] == own else None
+        if not found and payload is not None and payload < 1 << bits:
             # One payload is sooner found than one of all that were issued.
-            payload = int.from_bytes(hint[1], "big")
-            if payload < 1 << bits:
+            manifest = recover_manifest(reader.registry, format_payload(payload, bits))
+            if manifest:
                 readings = reader.tagger.read(photo, fpr, [payload])
-        found = {}
-        for reading in sorted(readings, key=_p_value):
-            payload = format_payload(reading.payload, bits)
-            manifest = recover_manifest(reader.registry, payload)
+                found = [(r, manifest) for r in readings if r.payload == payload]
+        best = {}
+        for reading, manifest in sorted(found, key=lambda pair: _p_value(pair[0])):
             if manifest and alg in (None, manifest.algorithm):
-                found.setdefault(manifest.id, (manifest, _score(reading)))
-        return _matches(list(found.values())[: _capped(most)])
+                best.setdefault(manifest.id, (manifest, _score(reading)))
+        return _matches(list(best.values())[: _capped(most)])
 
     @router.get(
         f"{prefix}/manifests/{{activeManifestId}}",

@@ -14,21 +14,35 @@ assertion with one payload, whatever the number of faces; each face is a block o
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import io
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import c2pa
 import numpy as np
 
-from faketagger_tf.photos import tiff
+from faketagger_tf.names import printable
+from faketagger_tf.photos import codec, tiff
 from faketagger_tf.photos.parts import C2PA, INDEX, PhotoFile
 from faketagger_tf.photos.photo_file import decode_photo_file
 from faketagger_tf.photos.suspect import sniff
-from faketagger_tf.provenance.binding import Binding, encode_value
+from faketagger_tf.provenance.binding import (
+    DOMAIN,
+    Binding,
+    algorithm_name,
+    binding_value,
+    encode_value,
+)
 from faketagger_tf.provenance.certificates import Credentials
 from faketagger_tf.provenance.claims import make_context
 from faketagger_tf.provenance.jumbf import split_store
+
+if TYPE_CHECKING:
+    from faketagger_tf.tagging.search import Canvas
+    from faketagger_tf.tagging.tagger import Tagger
 
 MEDIA_TYPES = {  # Of the formats that are written and have a place for a manifest.
     "JPEG": "image/jpeg",
@@ -41,7 +55,6 @@ _OTHERS = {"BMP": "image/bmp", "GIF": "image/gif", "HEIC": "image/heic"}
 _PARENT = "parent"
 # TIFF entries that say where things lie, and C2PA's own.
 _PLACES = (273, 324, tiff.EXIF_IFD, tiff.GPS_IFD, 0xCD41)
-_PARENT = "parent"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +79,75 @@ class SignedPhoto:
     parents: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoSigner:
+    """Signs the photos that are tagged, each with its own payload.
+
+    Attributes:
+        credentials: who signs.
+        domain: reversed domain of whoever publishes, for the algorithm's name.
+
+    Example:
+        >>> from faketagger_tf.provenance import certificates, claims
+        >>> from faketagger_tf.tagging.file_jobs import tag_file
+        >>> certificates.write_dev_certificate("chain.pem", "key.pem")
+        >>> credentials = certificates.load_credentials("chain.pem", "key.pem")
+        >>> signer = PhotoSigner(credentials, domain="com.newsroom")
+        >>> row = tag_file(tagger, "photo.jpg", "tagged.jpg", signer=signer)
+        >>> with open("tagged.jpg", "rb") as file:
+        ...     claim = claims.check_photo(file.read(), "image/jpeg")
+        >>> claim.sound, claim.algorithm
+        (True, 'com.newsroom.faketagger.portrait128')
+    """
+
+    credentials: Credentials
+    domain: str = DOMAIN
+
+    def for_file(
+        self,
+        tagger: Tagger,
+        photo: PhotoFile,
+        path: str | os.PathLike,
+        output: str | os.PathLike,
+    ) -> Callable[[bytes, int, list[Canvas]], SignedPhoto]:
+        """Returns what `file_jobs.tag_photo` takes to sign one photo.
+
+        Args:
+            tagger: the one that tags.
+            photo: as it was read.
+            path: where from.
+            output: where the tagged photo goes; its last part is the title.
+
+        Raises:
+            ValueError: the file cannot be read, or is another one by now.
+        """
+        original = codec.read_bytes(path)
+        if hashlib.sha256(original).hexdigest() != photo.sha256:
+            raise ValueError(
+                f"The photo {os.fspath(path)!r} was changed while it was tagged."
+            )
+        return self.for_bytes(tagger, original, os.path.basename(output))
+
+    def for_bytes(
+        self, tagger: Tagger, original: bytes, title: str
+    ) -> Callable[[bytes, int, list[Canvas]], SignedPhoto]:
+        """As `for_file`, for a photo that was read already."""
+        config = tagger.config
+        algorithm = algorithm_name(config.preset, self.domain)
+
+        def sign(data: bytes, payload: int, canvases: list[Canvas]) -> SignedPhoto:
+            return sign_photo(
+                data,
+                original,
+                Binding(algorithm, binding_value(payload, config.payload_bits)),
+                self.credentials,
+                title=title,
+                corners=[canvas.corners(config.image_size) for canvas in canvases],
+            )
+
+        return sign
 
 
 def sign_photo(
@@ -96,11 +178,6 @@ def sign_photo(
     Raises:
         ValueError: the file's format has no place for a manifest, or the credentials
             are refused.
-
-    Example:
-        >>> signed = sign_photo(data, original, binding, credentials, title="a.jpg")
-        >>> signed.manifest_id.startswith("urn:c2pa:")
-        True
     """
     kind = sniff(data[:256])
     media_type = MEDIA_TYPES.get(kind)
@@ -112,14 +189,9 @@ def sign_photo(
     before = decode_photo_file(data, title)
     height, width = before.pixels.shape[:2]
     definition = {
-        "title": title,
+        "title": printable(title),
         "format": media_type,
-        "claim_generator_info": [
-            {
-                "name": "faketagger-tf",
-                "version": importlib.metadata.version("faketagger-tf"),
-            }
-        ],
+        "claim_generator_info": [_generator()],
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": _ACTIONS}},
             {
@@ -183,6 +255,14 @@ def sign_photo(
         changed,
         _lost(before, after),
     )
+
+
+def _generator() -> dict:
+    name = "faketagger-tf"
+    try:
+        return {"name": name, "version": importlib.metadata.version(name)}
+    except importlib.metadata.PackageNotFoundError:  # Run from a folder.
+        return {"name": name}
 
 
 _ACTIONS = [
