@@ -10,12 +10,13 @@ the payload is issued again.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 
 import sqlalchemy as sa
 
-from faketagger_tf.registry.records import ABANDONED
+from faketagger_tf.registry.records import ABANDONED, utc
 from faketagger_tf.registry.store import Registry
 from faketagger_tf.registry.tables import MANIFESTS, RECORDS
 
@@ -38,6 +39,41 @@ class Manifest:
     value: bytes
     store: bytes = dataclasses.field(repr=False)
     created: datetime.datetime | None = None
+
+    def to_dict(self) -> dict:
+        """Returns the manifest as JSON types; `from_dict` gets the same one back."""
+        return dataclasses.asdict(self) | {
+            "value": base64.b64encode(self.value).decode(),
+            "store": base64.b64encode(self.store).decode(),
+            "created": self.created and self.created.isoformat(),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> Manifest:
+        """Reads what `to_dict` returns.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+        """
+        try:
+            manifest = cls(
+                **fields
+                | {
+                    "value": base64.b64decode(fields["value"], validate=True),
+                    "store": base64.b64decode(fields["store"], validate=True),
+                    "created": utc(datetime.datetime.fromisoformat(fields["created"])),
+                }
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            reason = str(error).rstrip(".")
+            raise ValueError(f"A manifest has a bad field: {reason}.") from None
+        for name in ("id", "payload", "algorithm"):
+            if not isinstance(getattr(manifest, name), str):
+                raise ValueError(
+                    f"A manifest's {name} must be text. "
+                    f"Received: {getattr(manifest, name)!r}."
+                )
+        return manifest
 
 
 def store_manifest(registry: Registry, manifest: Manifest) -> None:
@@ -86,8 +122,15 @@ def find_manifests(
 def list_algorithms(registry: Registry) -> list[str]:
     """Returns the algorithms that stored manifests name, sorted."""
     query = sa.select(MANIFESTS.c.algorithm).distinct()
-    with registry.begin() as connection:
+    with registry.connect() as connection:
         return sorted(connection.scalars(query))
+
+
+def select_manifests(connection: sa.Connection, payload: str) -> list[Manifest]:
+    """Returns all manifests of a payload, whatever its record's state, by id."""
+    query = sa.select(MANIFESTS).where(MANIFESTS.c.payload == payload)
+    rows = connection.execute(query.order_by(MANIFESTS.c.id)).mappings()
+    return [Manifest(**row) for row in rows]
 
 
 def _select(registry: Registry, condition, limit: int) -> list[Manifest]:
