@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import re
 
@@ -83,7 +82,7 @@ def decode_value(text: str) -> bytes:
     text = text.translate(str.maketrans(" -_", "++/"))
     try:
         value = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         value = b""
     if not value:
         raise ValueError(

@@ -19,6 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from faketagger_tf.files import write_atomic
 
 DEV_DAYS = 365
+# C2PA asks for a purpose; this is the one that every reader knows.
+PURPOSE = ExtendedKeyUsageOID.EMAIL_PROTECTION
 _BACKDATED = datetime.timedelta(hours=1)  # For clocks that do not agree.
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 _KEYS = "an EC key on P-256, P-384 or P-521, Ed25519, or RSA of at least 2048 bits"
@@ -64,16 +66,16 @@ def load_credentials(
         'es256'
     """
     name = os.fspath(certificate)
+    certificates = _read(certificate, "certificate")
+    secret = _read(private_key, "private key")
     try:
-        chain = x509.load_pem_x509_certificates(_read(certificate, "certificate"))
+        chain = x509.load_pem_x509_certificates(certificates)
     except ValueError:
         raise ValueError(
             f"The certificate must be a PEM file. Received: {name!r}."
         ) from None
     try:
-        key = serialization.load_pem_private_key(
-            _read(private_key, "private key"), password=None
-        )
+        key = serialization.load_pem_private_key(secret, password=None)
     except (ValueError, TypeError) as error:
         locked = isinstance(error, TypeError)
         raise ValueError(
@@ -166,11 +168,7 @@ def write_dev_certificate(
         _certificate(_name(name), issuer, key.public_key(), days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
-        # C2PA asks for a purpose; this is the one that every reader knows.
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]),
-            critical=False,
-        )
+        .add_extension(x509.ExtendedKeyUsage([PURPOSE]), critical=True)
         .add_extension(authority, critical=False)
         .sign(root_key, hashes.SHA256())
     )

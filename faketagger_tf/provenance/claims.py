@@ -38,7 +38,8 @@ class Claim:
         sound: signature and assertions are unchanged since they were signed.
         trusted: and the signer's certificate leads to one of the trust anchors.
         signer: the certificate's organization and name.
-        signed_at: ISO 8601, where a time-stamp authority vouches for it; or "".
+        signed_at: ISO 8601, as a time-stamp authority states it, whom nobody has
+            checked; "" without one.
         generator: the program that made it.
         title: the photo's name.
         actions: such as "c2pa.opened".
@@ -118,9 +119,11 @@ def _read(data: bytes, media_type: str, anchors: str, ignored) -> Claim:
         raise ValueError(f"The manifest cannot be read: {reason}.") from None
     label = told["active_manifest"]
     manifest = told["manifests"][label]
-    failures = told.get("validation_results", {}).get("activeManifest", {})
-    problems = [f["code"] for f in failures.get("failure", ())]
+    results = told["validation_results"]["activeManifest"]
+    passed = {each["code"] for each in results["success"]}
+    problems = [each["code"] for each in results["failure"]]
     problems = [code for code in problems if code not in ignored]
+    sound = "claimSignature.validated" in passed and not set(problems) - {_UNTRUSTED}
     signature = manifest.get("signature_info", {})
     assertions = {each["label"]: each["data"] for each in manifest["assertions"]}
     actions = assertions.get("c2pa.actions.v2") or assertions.get("c2pa.actions") or {}
@@ -130,8 +133,8 @@ def _read(data: bytes, media_type: str, anchors: str, ignored) -> Claim:
     generator = (manifest.get("claim_generator_info") or [{}])[0]
     return Claim(
         manifest_id=label,
-        sound=not set(problems) - {_UNTRUSTED},
-        trusted=not problems and bool(anchors),
+        sound=sound,
+        trusted=sound and "signingCredential.trusted" in passed,
         signer=", ".join(filter(None, names)),
         signed_at=signature.get("time") or "",
         generator=f"{generator.get('name', '')} {generator.get('version', '')}".strip(),

@@ -68,12 +68,12 @@ def _boxes(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _label(box: bytes) -> str:
-    kind, description = _boxes(box[_HEADER:])[0]
-    # Type (16 bytes), toggles (1 byte), then the label.
-    label, end, _ = description[_HEADER + 17 :].partition(b"\0")
-    if kind != b"jumd" or not end:
-        raise ValueError(_damaged(box))
-    return label.decode("utf-8", "replace")
+    for kind, content in _boxes(box[_HEADER:])[:1]:
+        # Type (16 bytes), toggles (1 byte), then the label.
+        label, end, _ = content[_HEADER + 17 :].partition(b"\0")
+        if kind == b"jumd" and end:
+            return label.decode("utf-8", "replace")
+    raise ValueError(_damaged(box))
 
 
 def _damaged(data: bytes) -> str:

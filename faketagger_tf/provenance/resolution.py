@@ -11,7 +11,7 @@ registry; C2PA's library is not needed to give out what was signed.
 
 import datetime
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Literal
 
 import fastapi
@@ -129,6 +129,7 @@ def resolution_router(
     public_url: str = "",
     domain: str = DOMAIN,
     authorize: Callable | None = None,
+    run: Callable[..., Awaitable] = run_in_threadpool,
     max_bytes: int = MAX_PHOTO,
     fpr: float = FPR,
 ) -> fastapi.APIRouter:
@@ -146,6 +147,8 @@ def resolution_router(
         authorize: a dependency that raises `HTTPException(403)` for clients that may
             not query and fetch; None lets everybody. The routes that tell about the
             service are open in any case.
+        run: awaits a function that reads a photo, called with its arguments; a server
+            with a queue of its own passes that.
         max_bytes: size of the largest photo.
         fpr: largest p-value, blind or registered, of a tag that counts as found.
     """
@@ -235,7 +238,7 @@ def resolution_router(
             raise HTTPException(400, "hintAlg and hintValue belong together.")
         hint = None if hintValue is None else (hintAlg, _value(hintValue))
         data = await _read(request, max_bytes)
-        return await run_in_threadpool(by_content, reader, data, alg, maxResults, hint)
+        return await run(by_content, reader, data, alg, maxResults, hint)
 
     def by_content(reader, data: bytes, alg: str | None, most: int, hint) -> Matches:
         if alg is not None:
