@@ -4,11 +4,12 @@
     signed = sign_photo(data, original, binding, credentials, title="tagged.jpg")
     signed.data, signed.store          # the photo, and what its registry keeps
 
-The manifest says: this photo was made from that one (the parent ingredient, by its
-hash, with whatever manifest it had), it was opened (`c2pa.opened`), a watermark was put
-in (`c2pa.watermarked.bound`), and this is the watermark (the assertion
+The manifest says: this photo was made from another one (the parent ingredient, with
+whatever manifest it had), which was opened (`c2pa.opened`), a watermark was put in
+(`c2pa.watermarked.bound`), and this is the watermark (the assertion
 `c2pa.soft-binding`). All soft bindings of a manifest must match, so that there is one
 assertion with one payload, whatever the number of faces; each face is a block of it.
+The original's digest is not in the manifest: the registry has it.
 """
 
 from __future__ import annotations

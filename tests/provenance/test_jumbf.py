@@ -36,5 +36,5 @@ def test_a_store_is_cut_and_joined():
     ],
 )
 def test_damaged_stores(data):
-    with pytest.raises(ValueError, match="Received: [0-9]+ bytes that are damaged"):
+    with pytest.raises(ValueError, match=r"Received: [0-9]+ bytes that are damaged"):
         split_store(data)
