@@ -18,10 +18,13 @@ tf.config.set_logical_device_configuration(
 SLOW = (
     "cli/test_bad_files.py",
     "cli/test_interrupted.py",
+    "cli/test_registry_command.py",
     "cli/test_tag.py",
     "data/test_pipeline.py",
     "data/test_tfrecord.py",
+    "docs/",
     "export/",
+    "registry/test_jobs.py",
     "registry/test_load.py",
     "tagging/test_file_jobs.py",
     "test_lite.py",
