@@ -25,12 +25,14 @@ class Binding:
     value: bytes
 
 
-def algorithm_name(preset: str, domain: str = DOMAIN) -> str:
+def algorithm_name(preset: str, domain: str = DOMAIN, keyed: bool = False) -> str:
     """Name of a preset's watermark, as C2PA's algorithm list wants it.
 
     Args:
         preset: the preset's name; empty for a tagger that was not published.
         domain: a domain of yours, reversed.
+        keyed: of tags with a key, which are another algorithm: without the key nobody
+            reads the value that the manifest names.
 
     Raises:
         ValueError: the domain is not a reversed domain.
@@ -45,7 +47,7 @@ def algorithm_name(preset: str, domain: str = DOMAIN) -> str:
             f"Received: {domain!r}. Accepted: com.newsroom, for instance."
         )
     preset = re.sub("[^A-Za-z0-9_-]", "_", preset) or "unpublished"
-    return f"{domain}.faketagger.{preset}"
+    return f"{domain}.faketagger.{preset}{'.keyed' if keyed else ''}"
 
 
 def binding_value(payload: int, payload_bits: int) -> bytes:

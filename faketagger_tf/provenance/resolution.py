@@ -167,10 +167,13 @@ def resolution_router(
         more = {int(code[1:]): {"description": text} for code, text in codes.items()}
         return {**guarded, "responses": guarded["responses"] | more}
 
+    def own(reader: RegisteredReader) -> str:
+        tagger = reader.tagger
+        return algorithm_name(tagger.config.preset, domain, bool(tagger.key_id))
+
     def algorithms(reader: RegisteredReader) -> list[str]:
         """The reader's own first, then those of earlier presets and domains."""
-        own = algorithm_name(reader.tagger.config.preset, domain)
-        return list(dict.fromkeys([own, *list_algorithms(reader.registry)]))
+        return list(dict.fromkeys([own(reader), *list_algorithms(reader.registry)]))
 
     def supported(reader: RegisteredReader, alg: str) -> None:
         known = algorithms(reader)
@@ -254,8 +257,9 @@ def resolution_router(
         bits = reader.tagger.config.payload_bits
         findings = reader.examine(photo, fpr)
         found = [(f.reading, f.manifest) for f in findings if f.record]
-        own = algorithm_name(reader.tagger.config.preset, domain)
-        payload = int.from_bytes(hint[1], "big") if hint and hint[0] == own else None
+        payload = (
+            int.from_bytes(hint[1], "big") if hint and hint[0] == own(reader) else None
+        )
         if not found and payload is not None and payload < 1 << bits:
             # One payload is sooner found than one of all that were issued.
             manifest = recover_manifest(reader.registry, format_payload(payload, bits))

@@ -136,7 +136,7 @@ class PhotoSigner:
     ) -> Callable[[bytes, int, list[Canvas]], SignedPhoto]:
         """As `for_file`, for a photo that was read already."""
         config = tagger.config
-        algorithm = algorithm_name(config.preset, self.domain)
+        algorithm = algorithm_name(config.preset, self.domain, bool(tagger.key_id))
 
         def sign(data: bytes, payload: int, canvases: list[Canvas]) -> SignedPhoto:
             return sign_photo(

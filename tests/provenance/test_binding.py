@@ -11,6 +11,7 @@ from faketagger_tf.provenance.binding import (
 def test_names_of_algorithms():
     assert algorithm_name("portrait128") == "org.example.faketagger.portrait128"
     assert algorithm_name("a b/c", "uk.co.a-b") == "uk.co.a-b.faketagger.a_b_c"
+    assert algorithm_name("p", "a.b", keyed=True) == "a.b.faketagger.p.keyed"
     assert algorithm_name("") == "org.example.faketagger.unpublished"
 
 

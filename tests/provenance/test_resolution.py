@@ -407,6 +407,29 @@ def test_revoked_records_are_not_found(desk, credentials, tagger, tmp_path):
         assert ask() == ([0, 0], 404)
 
 
+def test_keyed_tags_are_found_by_who_has_the_key(credentials, tmp_path):
+    keyed = support.correlation_tagger(key=b"k" * 32)
+    (tmp_path / "photo.png").write_bytes(
+        encode_image(skimage.data.astronaut()[:260, 90:350].copy(), ".png")
+    )
+    output = tmp_path / "tagged.png"
+    with init_registry(f"sqlite:///{tmp_path}/tags.db") as registry:
+        signer = PhotoSigner(credentials, "com.newsroom")
+        row = tag_into_registry(
+            keyed, registry, tmp_path / "photo.png", output, signer=signer
+        )
+        manifest = recover_manifest(registry, row["payload"])
+        assert manifest.algorithm == f"{NAME}.keyed"
+        photo, found = lossy(read_photo(output)), []
+        with_key = RegisteredReader(keyed, registry)
+        without = RegisteredReader(support.correlation_tagger(), registry)
+        for get_reader in (lambda: with_key, lambda: without):
+            with serving(get_reader) as call:
+                path = f"{API}/matches/byContent"
+                found.append(matches(post(call, path, photo, "image/jpeg")))
+    assert [[m["manifestId"] for m in each] for each in found] == [[manifest.id], []]
+
+
 def test_a_registry_that_fails(credentials, tagger, tmp_path):
     database = tmp_path / "tags.db"
     with init_registry(f"sqlite:///{database}") as registry:
