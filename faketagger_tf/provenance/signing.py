@@ -38,7 +38,7 @@ from faketagger_tf.provenance.binding import (
     encode_value,
 )
 from faketagger_tf.provenance.certificates import Credentials
-from faketagger_tf.provenance.claims import make_context
+from faketagger_tf.provenance.claims import check_photo, make_context
 from faketagger_tf.provenance.jumbf import split_store
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ MEDIA_TYPES = {  # Of the formats that are written and have a place for a manife
 }
 _OTHERS = {"BMP": "image/bmp", "GIF": "image/gif", "HEIC": "image/heic"}
 _PARENT = "parent"
+_ACTIONS = [
+    {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}},
+    {"action": "c2pa.watermarked.bound"},
+]
 # TIFF entries that say where things lie, and C2PA's own.
 _PLACES = (273, 324, tiff.EXIF_IFD, tiff.GPS_IFD, 0xCD41)
 
@@ -127,7 +131,8 @@ class PhotoSigner:
         original = codec.read_bytes(path)
         if hashlib.sha256(original).hexdigest() != photo.sha256:
             raise ValueError(
-                f"The photo {os.fspath(path)!r} was changed while it was tagged."
+                "The photo was changed while it was tagged. "
+                f"Received: {os.fspath(path)!r}."
             )
         return self.for_bytes(tagger, original, os.path.basename(output))
 
@@ -189,51 +194,22 @@ def sign_photo(
         )
     before = decode_photo_file(data, title)
     height, width = before.pixels.shape[:2]
+    assertion = _soft_binding(binding, corners, width, height)
     definition = {
         "title": printable(title),
         "format": media_type,
         "claim_generator_info": [_generator()],
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": _ACTIONS}},
-            {
-                "label": "c2pa.soft-binding",
-                "data": _soft_binding(binding, corners, width, height),
-            },
+            {"label": "c2pa.soft-binding", "data": assertion},
         ],
     }
-    info = c2pa.C2paSignerInfo(
-        credentials.algorithm,
-        credentials.chain.encode(),
-        credentials.key.encode(),
-        credentials.tsa,
-    )
-    of_parent = (MEDIA_TYPES | _OTHERS).get(sniff(original[:256]))
-    target = io.BytesIO()
-    try:
-        with (
-            c2pa.Signer.from_info(info) as signer,
-            make_context() as context,
-            c2pa.Builder(definition, context=context) as builder,
-        ):
-            builder.add_ingredient(
-                {"relationship": "parentOf", "label": _PARENT},
-                of_parent or "application/octet-stream",
-                io.BytesIO(original),
-            )
-            source = io.BytesIO(data)
-            store = bytes(builder.sign(signer, media_type, source, target))
-        signed = target.getvalue()
-        with (
-            make_context() as context,
-            c2pa.Reader(media_type, io.BytesIO(signed), context=context) as reader,
-        ):
-            state = reader.get_validation_state()
-    except c2pa.C2paError as error:
-        reason = str(error).strip().rstrip(".")
-        raise ValueError(f"The photo cannot be signed: {reason}.") from None
-    if state not in ("Valid", "Trusted"):
+    signed, store = _embed(definition, data, original, credentials)
+    claim = check_photo(signed, media_type)
+    if claim is None or not claim.sound:
+        problems = ", ".join(claim.problems) if claim else "no manifest"
         raise ValueError(
-            f"The photo's new manifest does not hold. Received: one that is {state}."
+            f"The photo's new manifest does not hold. Received: {problems}."
         )
     try:
         after = decode_photo_file(signed, title)
@@ -242,20 +218,50 @@ def sign_photo(
             f"Signing would damage the photo, a {kind} of several pages perhaps. "
             "Accepted: another format."
         ) from None
-    manifests = split_store(store)
     changed = ()
     if any(part.label == INDEX for part in before.parts):
         # It lies behind the manifest, so that its places stay right.
         changed = ("index of further pictures: the photo is longer by its manifest",)
+    labels = split_store(store).boxes
     return SignedPhoto(
         signed,
         store,
-        manifests.active,
+        claim.manifest_id,
         binding,
-        tuple(label for label in manifests.boxes if label != manifests.active),
+        tuple(label for label in labels if label != claim.manifest_id),
         changed,
         _lost(before, after),
     )
+
+
+def _embed(
+    definition: dict, data: bytes, original: bytes, credentials: Credentials
+) -> tuple[bytes, bytes]:
+    """Signs a file; returns it with its manifest, and the manifest store."""
+    info = c2pa.C2paSignerInfo(
+        credentials.algorithm,
+        credentials.chain.encode(),
+        credentials.key.encode(),
+        credentials.tsa,
+    )
+    kind = (MEDIA_TYPES | _OTHERS).get(sniff(original[:256]))
+    parent = {"relationship": "parentOf", "label": _PARENT}
+    target = io.BytesIO()
+    try:
+        with (
+            c2pa.Signer.from_info(info) as signer,
+            make_context() as context,
+            c2pa.Builder(definition, context=context) as builder,
+        ):
+            builder.add_ingredient(
+                parent, kind or "application/octet-stream", io.BytesIO(original)
+            )
+            source = io.BytesIO(data)
+            store = builder.sign(signer, definition["format"], source, target)
+    except c2pa.C2paError as error:
+        reason = str(error).strip().rstrip(".")
+        raise ValueError(f"The photo cannot be signed: {reason}.") from None
+    return target.getvalue(), bytes(store)
 
 
 def _generator() -> dict:
@@ -264,12 +270,6 @@ def _generator() -> dict:
         return {"name": name, "version": importlib.metadata.version(name)}
     except importlib.metadata.PackageNotFoundError:  # Run from a folder.
         return {"name": name}
-
-
-_ACTIONS = [
-    {"action": "c2pa.opened", "parameters": {"ingredientIds": [_PARENT]}},
-    {"action": "c2pa.watermarked.bound"},
-]
 
 
 def _soft_binding(
