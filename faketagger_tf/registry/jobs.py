@@ -31,7 +31,7 @@ from faketagger_tf.registry.fingerprint import (
     make_thumbnail,
 )
 from faketagger_tf.registry.manifests import Manifest, store_manifest
-from faketagger_tf.registry.records import RESERVED, FaceRecord, Record
+from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Record
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
 from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
@@ -88,7 +88,7 @@ def tag_into_registry(
         signer: signs the tagged photo; its manifest is stored with the record.
         before_writing: is given the row before the file is written; what it raises
             abandons the record.
-        **options: psnr, refine, check, quality, retag and strict of
+        **options: strength, promise, refine, check, quality, retag and strict of
             `file_jobs.tag_photo`.
 
     Returns:
@@ -279,9 +279,11 @@ def recorded(registry: Registry, path: str | os.PathLike) -> Record | None:
         raise ValueError(
             f"Cannot read {os.fspath(path)!r}: {error.strerror or error}."
         ) from None
-    records = list(registry.find(sha256_tagged=digest))
-    for record in records:
+    records = registry.find(sha256_tagged=digest)
+    # The payload of one that was abandoned may be somebody else's by now.
+    for record in (each for each in records if each.state != ABANDONED):
         if record.state == RESERVED:
             registry.complete(record.payload)
             return registry.show(record.payload)
-    return records[-1] if records else None
+        return record
+    return None
