@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan web tfa-parity clean
 
-$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-dev.txt pyproject.toml
+$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \

@@ -25,6 +25,8 @@ SLOW = (
     "docs/",
     "export/",
     "registry/test_jobs.py",
+    "provenance/test_resolution.py",
+    "provenance/test_round_trip.py",
     "registry/test_load.py",
     "tagging/test_file_jobs.py",
     "test_lite.py",

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 
 from faketagger_tf.cli import common
-from faketagger_tf.cli.parser import Parser, number
-from faketagger_tf.names import one_line
+from faketagger_tf.cli.parser import Parser, number, whole_number
+from faketagger_tf.names import one_line, printable
 
 FORM = "registry ACTION"
 SUMMARY = "Keep and show the records of tagged photos."
@@ -27,6 +27,7 @@ def define(parser: Parser) -> None:
     _add_payload(show)
     common.add_json_flag(show)
     show.add_argument("--thumbnail", help="Write the photo's small picture there.")
+    show.add_argument("--manifest", help="Write the photo's C2PA manifest there.")
     common.add_overwrite_flag(show)
 
     listed = _action(group, "list", _list, "List records, oldest first.")
@@ -65,6 +66,33 @@ def define(parser: Parser) -> None:
         help="Minutes for which a record may be waiting for its file (%(default)g).",
     )
 
+    certificate = _action(
+        group,
+        "dev-certificate",
+        _dev_certificate,
+        "Make a certificate chain and its key for `faketagger tag --sign`. They are "
+        "for tests: nobody trusts them.",
+        registry=False,
+    )
+    certificate.add_argument(
+        "--certificate", default="chain.pem", help="The chain's file (%(default)s)."
+    )
+    certificate.add_argument(
+        "--private-key",
+        default="key.pem",
+        help="The key's file, which its owner alone can read (%(default)s).",
+    )
+    certificate.add_argument(
+        "--name", default="faketagger test signer", help="Who signs (%(default)s)."
+    )
+    certificate.add_argument(
+        "--days",
+        type=whole_number(1),
+        default=365,
+        help="Days until the certificate expires (%(default)s).",
+    )
+    common.add_overwrite_flag(certificate)
+
     keys = group.add_parser(
         "keys",
         prog="faketagger registry keys",
@@ -91,6 +119,8 @@ def run(values) -> int:
     """Acts; returns the exit code."""
     if values.act is None:
         raise ValueError(f"An action must be given. Accepted: {values.parser.usage}.")
+    if "registry" not in values:  # What needs none.
+        return values.act(values) or 0
     if not values.registry:
         raise ValueError(
             "--registry must be given, or the environment variable "
@@ -105,7 +135,9 @@ def _actions(parser: Parser, dest: str):
     return parser.add_subparsers(dest=dest, metavar="ACTION")
 
 
-def _action(group, form: str, act, summary: str, above: str = "") -> Parser:
+def _action(
+    group, form: str, act, summary: str, above: str = "", registry: bool = True
+) -> Parser:
     name = form.partition(" ")[0]
     parser = group.add_parser(
         name,
@@ -115,7 +147,8 @@ def _action(group, form: str, act, summary: str, above: str = "") -> Parser:
         help=summary,
     )
     parser.set_defaults(parser=parser, act=act)
-    common.add_registry_flag(parser, "The registry:")
+    if registry:
+        common.add_registry_flag(parser, "The registry:")
     return parser
 
 
@@ -162,12 +195,24 @@ def _init(values) -> None:
 
 def _show(values) -> None:
     from faketagger_tf.files import write_atomic
+    from faketagger_tf.registry.manifests import recover_manifest
 
     if values.thumbnail:
         common.check_extension("--thumbnail", values.thumbnail, (".jpg", ".jpeg"))
         common.check_free(values.thumbnail, values.overwrite)
+    if values.manifest:
+        common.check_extension("--manifest", values.manifest, (".c2pa",))
+        common.check_free(values.manifest, values.overwrite)
     with common.open_registry(values) as registry:
         record = _find(registry, values.payload)
+        manifest = recover_manifest(registry, record.payload)
+    if values.manifest:
+        if manifest is None:
+            raise ValueError(
+                f"The record of {record.payload} has no manifest to give out. "
+                f"Received: --manifest={values.manifest}."
+            )
+        write_atomic(values.manifest, manifest.store)
     if values.thumbnail:
         if record.thumbnail is None:
             raise ValueError(
@@ -175,7 +220,7 @@ def _show(values) -> None:
                 f"Received: --thumbnail={values.thumbnail}."
             )
         write_atomic(values.thumbnail, record.thumbnail)
-    fields = record.to_dict()
+    fields = record.to_dict() | {"manifest": manifest and manifest.id}
     if values.json:
         print(json.dumps(fields))
         return
@@ -288,6 +333,25 @@ def _reclaim(values) -> None:
     with common.open_registry(values) as registry:
         completed, abandoned = registry.reclaim(values.folder, age)
     print(f"{len(completed)} records completed, {len(abandoned)} abandoned")
+
+
+def _dev_certificate(values) -> None:
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.certificates import write_dev_certificate
+
+    write_dev_certificate(
+        values.certificate,
+        values.private_key,
+        name=values.name,
+        days=values.days,
+        overwrite=values.overwrite,
+    )
+    print(
+        f"{printable(values.certificate)}  {printable(values.private_key)}  for tests "
+        "only: nobody trusts this signer"
+    )
 
 
 def _keys_add(values) -> None:

@@ -77,6 +77,24 @@ def define(parser: Parser) -> None:
     parser.add_argument("--owner", default="", help="Whose the photos are, on record.")
     parser.add_argument("--note", default="", help="Free text for the record.")
     parser.add_switch("--thumbnail", True, "Keep a small picture on record.")
+    parser.add_switch(
+        "--sign",
+        False,
+        "Sign each output with a C2PA manifest that names its tag; with --registry the "
+        "manifest is kept on record, too. Needs the extra [c2pa].",
+    )
+    parser.add_argument(
+        "--certificate", help="The signer's certificate chain, a PEM file."
+    )
+    parser.add_argument("--private-key", help="The certificate's key, a PEM file.")
+    parser.add_argument(
+        "--tsa", help="URL of a time-stamp authority, which is asked for every photo."
+    )
+    parser.add_argument(
+        "--domain",
+        help="Your domain, reversed, for the algorithm's name in the manifest; by "
+        "default org.example, which is nobody's.",
+    )
     parser.add_switch("--preserve", False, "Give each output the times of its photo.")
     parser.add_argument(
         "--extension",
@@ -101,12 +119,43 @@ def run(values) -> int:
     if single:
         common.check_free(plan[0][1], values.overwrite)
     _check_table(values.csv, plan)
+    signer = _signer(values)
 
     with common.open_registry(values) as registry:
-        return _run(values, plan, single, registry)
+        return _run(values, plan, single, registry, signer)
 
 
-def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
+def _signer(values):
+    """What the outputs are signed with; None if they are not."""
+    flags = ("certificate", "private_key", "tsa", "domain")
+    given = [name for name in flags if getattr(values, name) is not None]
+    if not values.sign:
+        if given:
+            name = given[0].replace("_", "-")
+            raise ValueError(
+                f"--{name} is for --sign. Received: --{name} without --sign."
+            )
+        return None
+    if not {"certificate", "private_key"} <= set(given):
+        raise ValueError(
+            "--sign needs --certificate and --private-key. Received: "
+            f"{values.certificate!r} and {values.private_key!r}. "
+            "`faketagger registry dev-certificate` makes both for tests."
+        )
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
+    from faketagger_tf.provenance.certificates import load_credentials
+    from faketagger_tf.provenance.signing import PhotoSigner
+
+    domain = DOMAIN if values.domain is None else values.domain
+    algorithm_name("", domain)  # Refuses what is no domain, before anything is tagged.
+    credentials = load_credentials(values.certificate, values.private_key, values.tsa)
+    return PhotoSigner(credentials, domain)
+
+
+def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) -> int:
     from faketagger_tf.batch import Gate, reason
     from faketagger_tf.messages import parse_payload
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
@@ -172,6 +221,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
                     retag=values.retag,
                     strict=values.strict,
                     preserve=values.preserve,
+                    signer=signer,
                     before_writing=before_writing,
                 )
                 written.add(_identity(output))

@@ -164,5 +164,19 @@ def _record(row: dict) -> str:
         f"tagged {row['record_created']}",
         "" if row["record_state"] == "written" else row["record_state"],
         f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
+        _manifest(row),
     ]
     return "".join(f"  {one_line(part)}" for part in told if part)
+
+
+def _manifest(row: dict) -> str:
+    """What is said of the C2PA manifest on record."""
+    if row["manifest"] is None:
+        return ""
+    if row["manifest_sound"] is None:  # The extra [c2pa] is not installed.
+        return f"manifest {row['manifest']}"
+    claim = f"claimed by {row['manifest_signer']!r}, an identity nobody has checked"
+    return (
+        f"manifest {row['manifest']} "
+        f"({claim if row['manifest_sound'] else 'damaged: do not rely on it'})"
+    )

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,12 +30,16 @@ from faketagger_tf.registry.fingerprint import (
     fingerprint_matrix,
     make_thumbnail,
 )
+from faketagger_tf.registry.manifests import Manifest, store_manifest
 from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Record
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
 from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import Tagger
+
+if TYPE_CHECKING:
+    from faketagger_tf.provenance.signing import PhotoSigner, SignedPhoto
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,7 @@ def tag_into_registry(
     thumbnail: bool = True,
     payload: int | str | None = None,
     preserve: bool = False,
+    signer: PhotoSigner | None = None,
     before_writing: Callable[[dict], object] = lambda row: None,
     **options,
 ) -> dict:
@@ -79,6 +85,7 @@ def tag_into_registry(
         payload: one to ask for; None draws one. Registered p-values hold for payloads
             that were drawn.
         preserve: give the output the photo's times.
+        signer: signs the tagged photo; its manifest is stored with the record.
         before_writing: is given the row before the file is written; what it raises
             abandons the record.
         **options: strength, promise, refine, check, quality, retag and strict of
@@ -101,6 +108,8 @@ def tag_into_registry(
         write_encoded(output, data, photo, preserve)
 
     draft = _draft(tagger, photo, os.fspath(output), owner, note, thumbnail)
+    if signer:
+        options["sign"] = signer.for_file(tagger, photo, path, output)
     return _tag(
         tagger,
         registry,
@@ -126,6 +135,7 @@ def tag_bytes_into_registry(
     note: str = "",
     thumbnail: bool = True,
     payload: int | str | None = None,
+    signer: PhotoSigner | None = None,
     **options,
 ) -> RecordedTag:
     """Tags a photo's bytes as `tag_into_registry` does a file; writes no file.
@@ -136,7 +146,7 @@ def tag_bytes_into_registry(
         data: the photo's file.
         name: of the tagged file, for the record.
         extension: says how the photo is encoded; None takes that of `name`.
-        tagger, registry, owner, note, thumbnail, payload, **options: as for
+        tagger, registry, owner, note, thumbnail, payload, signer, **options: as for
             `tag_into_registry`.
 
     Raises:
@@ -146,6 +156,8 @@ def tag_bytes_into_registry(
         extension = os.path.splitext(name)[1]
     photo = decode_photo_file(data)
     draft = _draft(tagger, photo, name, owner, note, thumbnail)
+    if signer:
+        options["sign"] = signer.for_bytes(tagger, data, name)
     return _tag(tagger, registry, photo, extension, draft, payload, options)
 
 
@@ -193,6 +205,8 @@ def _tag(
             **options,
         )
         row = {**(names or {}), **tagged.row}
+        if tagged.signed:
+            store_manifest(registry, _manifest(record.payload, tagged.signed))
         before_writing(row)
     except BaseException:
         # What went wrong with the photo is told, even if the database fails, too.
@@ -202,6 +216,13 @@ def _tag(
     faces = _changed_faces(photo.pixels, tagged, canvases)
     registry.publish(record.payload, tagged.data, write, faces)
     return RecordedTag(tagged.data, row, registry.show(record.payload))
+
+
+def _manifest(payload: str, signed: SignedPhoto) -> Manifest:
+    binding = signed.binding
+    return Manifest(
+        signed.manifest_id, payload, binding.algorithm, binding.value, signed.store
+    )
 
 
 def _changed_faces(

@@ -23,6 +23,7 @@ from faketagger_tf.registry.fingerprint import (
     compare,
     fingerprint_matrix,
 )
+from faketagger_tf.registry.manifests import Manifest, recover_manifest
 from faketagger_tf.registry.records import Record
 from faketagger_tf.registry.store import Registry
 from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
@@ -45,6 +46,9 @@ FINDING_COLUMNS = (
     "record_created",
     "record_state",
     "record_revoked",
+    "manifest",
+    "manifest_signer",
+    "manifest_sound",
 )
 
 
@@ -58,11 +62,14 @@ class Finding:
             not issued it to a tag with this key.
         change: how the suspect differs from the record; None without record, or where
             it has no fingerprints.
+        manifest: the C2PA manifest on record, which the suspect has lost or not; None
+            if there is none.
     """
 
     reading: Reading
     record: Record | None = None
     change: Change | None = None
+    manifest: Manifest | None = None
 
 
 class RegisteredReader:
@@ -179,7 +186,8 @@ class RegisteredReader:
         ]
         # Which of its faces it was is not on record: the most alike.
         change = min(changes, key=lambda c: c.face + c.surroundings, default=None)
-        return Finding(reading, record, change)
+        manifest = recover_manifest(self.registry, record.payload)
+        return Finding(reading, record, change, manifest)
 
 
 # What is known of the file comes last, as there.
@@ -191,6 +199,8 @@ def finding_row(finding: Finding) -> dict:
 
     "changed_face" and "changed_around" are the shares of the fingerprints' bits that
     differ, 0 to 1. Times are ISO 8601 in UTC. What there is no record of is None.
+    "manifest_signer" and "manifest_sound" are None without the extra [c2pa], too; who
+    the signer is has not been checked.
     """
     reading, record, change = finding.reading, finding.record, finding.change
     revoked = record and record.revoked
@@ -206,8 +216,20 @@ def finding_row(finding: Finding) -> dict:
         record and record.created.isoformat(timespec="seconds"),
         record and record.state,
         revoked and revoked.isoformat(timespec="seconds"),
+        *_claim_columns(finding.manifest),
     )
     return dict(zip(FINDING_COLUMNS, values, strict=True))
+
+
+def _claim_columns(manifest: Manifest | None) -> tuple[str | bool | None, ...]:
+    if manifest is None:
+        return None, None, None
+    try:
+        from faketagger_tf.provenance.claims import read_claim
+    except ModuleNotFoundError:
+        return manifest.id, None, None
+    claim = read_claim(manifest.store)
+    return manifest.id, claim.signer, claim.sound
 
 
 def suspect_matrix(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:

@@ -113,7 +113,7 @@ class Record:
         try:
             for name in ("created", "written", "revoked"):
                 if fields.get(name) is not None:
-                    fields[name] = _utc(datetime.datetime.fromisoformat(fields[name]))
+                    fields[name] = utc(datetime.datetime.fromisoformat(fields[name]))
             if fields.get("thumbnail") is not None:
                 fields["thumbnail"] = base64.b64decode(
                     fields["thumbnail"], validate=True
@@ -139,7 +139,8 @@ class Record:
         return record
 
 
-def _utc(time: datetime.datetime) -> datetime.datetime:
+def utc(time: datetime.datetime) -> datetime.datetime:
+    """An aware time in UTC."""
     if time.tzinfo is None:
         raise ValueError(f"the time {time.isoformat()} has no zone")
     return time.astimezone(datetime.UTC)

@@ -76,3 +76,22 @@ KEYS = sa.Table(
     sa.Column("created", Utc, nullable=False),
     sa.Column("revoked", Utc),
 )
+
+# C2PA manifest stores, which platforms strip from the photos.
+MANIFESTS = sa.Table(
+    "manifests",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column(
+        "payload",
+        sa.String,
+        sa.ForeignKey("records.payload", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("algorithm", sa.String, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("created", Utc, nullable=False),
+    sa.Column("store", sa.LargeBinary, nullable=False),
+    sa.Index("manifests_payload", "payload"),
+    sa.Index("manifests_binding", "algorithm", "value"),
+)

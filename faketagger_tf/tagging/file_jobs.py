@@ -18,6 +18,7 @@ from faketagger_tf.batch import reason
 from faketagger_tf.messages import format_payload, parse_payload
 from faketagger_tf.metrics import measure
 from faketagger_tf.photos import write_image
+from faketagger_tf.photos.parts import C2PA
 from faketagger_tf.photos.photo_file import (
     PhotoFile,
     account,
@@ -31,6 +32,7 @@ from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
 from faketagger_tf.tagging.promise import choose_strengths
 
 if TYPE_CHECKING:
+    from faketagger_tf.provenance.signing import PhotoSigner, SignedPhoto
     from faketagger_tf.tagging.compare import Comparison
     from faketagger_tf.tagging.search import Canvas
     from faketagger_tf.tagging.tagger import Reading, Tagger
@@ -79,6 +81,7 @@ def tag_file(
     retag: bool = False,
     strict: bool = False,
     preserve: bool = False,
+    signer: PhotoSigner | None = None,
     before_writing: Callable[[dict], object] = lambda row: None,
 ) -> dict:
     """Tags a photo file: `tag_photo` from disk to disk.
@@ -90,6 +93,7 @@ def tag_file(
         payload, strength, promise, refine, check, quality, retag, strict: as for
             `tag_photo`.
         preserve: give the output the photo's times.
+        signer: signs the tagged photo with a C2PA manifest.
         before_writing: is given the row before the file is written, so that no tagged
             file exists whose payload nobody knows.
 
@@ -121,6 +125,7 @@ def tag_file(
         quality=quality,
         retag=retag,
         strict=strict,
+        sign=signer and signer.for_file(tagger, photo, path, output),
     )
     row = {"file": os.fspath(path), "output": os.fspath(output), **tagged.row}
     before_writing(row)
@@ -138,12 +143,14 @@ class TaggedPhoto:
         canvases: where the tags are that read back (all, if that was not checked),
             largest face first; never empty.
         unread: canvases of the faces whose tag does not read back.
+        signed: the manifest that `data` carries, or None.
     """
 
     data: bytes
     row: dict
     canvases: list[Canvas]
     unread: list[Canvas]
+    signed: SignedPhoto | None = None
 
 
 def tag_photo(
@@ -160,6 +167,7 @@ def tag_photo(
     quality: int | None = None,
     retag: bool = False,
     strict: bool = False,
+    sign: Callable[[bytes, int, list[Canvas]], SignedPhoto] | None = None,
 ) -> TaggedPhoto:
     """Tags a photo and encodes it; nothing is written.
 
@@ -187,9 +195,12 @@ def tag_photo(
             coding, see `photo_file.encode_photo_file`.
         retag: write over a tag that the photo carries.
         strict: refuse where anything of the photo's file would be lost.
+        sign: from `provenance.signing.PhotoSigner`: the encoded file, the payload and
+            where it is to the signed file. A manifest that the photo came with becomes
+            that of the new one's parent.
 
     Raises:
-        ValueError: the photo cannot be tagged or encoded, or carries a tag.
+        ValueError: the photo cannot be tagged, encoded or signed, or carries a tag.
 
     Example:
         >>> tagged = tag_photo(tagger, read_photo_file("photo.jpg"), ".png", 0x1F)
@@ -197,6 +208,10 @@ def tag_photo(
         ('0x0000001F', b'PNG')
     """
     bits = tagger.config.payload_bits
+    had_manifest = any(part.label == C2PA for part in photo.parts)
+    if sign and had_manifest:
+        parts = tuple(part for part in photo.parts if part.label != C2PA)
+        photo = dataclasses.replace(photo, parts=parts)
     told = account(photo, extension)
     value = tagger.random_payload() if payload is None else parse_payload(payload, bits)
     if canvases is None:
@@ -231,6 +246,18 @@ def tag_photo(
             "So weak a tag leaves no trace in 8 bits. Received: a strength of "
             f"{strength} dB."
         )
+    signed, lost = None, list(told.lost)
+    if sign:
+        signed = sign(data, value, canvases)
+        data = signed.data
+        lost += signed.lost
+        changed += signed.changed
+        if had_manifest and not signed.parents:
+            lost.append("C2PA manifest (damaged)")
+        if strict and len(lost) > len(told.lost):
+            raise ValueError(
+                f"Signed, the photo would lose something. Received: {'; '.join(lost)}."
+            )
     row = {
         "payload": format_payload(value, bits),
         "psnr": round(ratio, 3),
@@ -240,11 +267,11 @@ def tag_photo(
         "unread_faces": [_box(c.face.box) for c in unread if c.face] if check else None,
         "width": tagged.shape[1],
         "height": tagged.shape[0],
-        "lost": list(told.lost),
+        "lost": lost,
         "changed": changed,
         "error": "",
     }
-    return TaggedPhoto(data, row, canvases, unread)
+    return TaggedPhoto(data, row, canvases, unread, signed)
 
 
 def _encoders(

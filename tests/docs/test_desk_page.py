@@ -9,6 +9,7 @@ import pytest
 import support
 
 from faketagger_tf.photos import read_photo
+from faketagger_tf.provenance.claims import check_photo, read_claim
 from faketagger_tf.registry import open_registry
 
 PAGE = support.ROOT / "docs" / "desk.md"
@@ -54,3 +55,7 @@ def test_from_an_empty_folder_to_the_record(environment, tmp_path):
     shown = run.stdout.partition(told)[2]
     assert record.payload in shown and record.sha256_tagged in shown
     assert read_photo(folder / "source.jpg").shape == (256, 256, 3)
+    claim = check_photo((folder / "tagged.png").read_bytes(), "image/png")
+    assert check_photo((folder / "fake.jpg").read_bytes(), "image/jpeg") is None
+    recovered = read_claim((folder / "source.c2pa").read_bytes())
+    assert claim.sound and recovered == claim and claim.manifest_id in told
