@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 PRESENCE = "presence.json"
+REGISTERED = "registered.json"
 FACESWAP_CONFIG = "faceswap.json"
 PRESETS = pathlib.Path(__file__).parent / "weights"
 SWAPS = PRESETS / "swaps"
@@ -100,19 +101,25 @@ def load_config(name: str | os.PathLike) -> TaggerConfig:
     return TaggerConfig.load(folder / CONFIG)
 
 
-def load_presence(name: str | os.PathLike) -> Presence | None:
+def load_presence(name: str | os.PathLike, file: str = PRESENCE) -> Presence | None:
     """Loads the calibration of a preset or a tagger's folder; None if it has none.
+
+    Args:
+        name: a shipped preset's name, or a folder.
+        file: `PRESENCE` of blind readings, or `REGISTERED` of registered ones.
 
     Raises:
         ValueError: the file is damaged.
     """
-    path = tagger_folder(name) / PRESENCE
+    path = tagger_folder(name) / file
     return read_json_dataclass(Presence, path) if path.is_file() else None
 
 
-def save_presence(folder: str | os.PathLike, presence: Presence) -> None:
-    """Writes a calibration beside a tagger's weights."""
-    write_atomic(pathlib.Path(folder) / PRESENCE, write_json_dataclass(presence))
+def save_presence(
+    folder: str | os.PathLike, presence: Presence, file: str = PRESENCE
+) -> None:
+    """Writes a calibration beside a tagger's weights; `file` as for `load_presence`."""
+    write_atomic(pathlib.Path(folder) / file, write_json_dataclass(presence))
 
 
 def load_tagger(

@@ -125,6 +125,11 @@ class KeyedCode:
         mask = np.frombuffer(_stream(key, "mask", -(-message_bits // 8)), np.uint8)
         self._mask = np.unpackbits(mask)[:message_bits]
 
+    @property
+    def key_id(self) -> str:
+        """16 hexadecimal digits that tell keys apart and do not tell the key."""
+        return _mac(self._key, b"key id").hex()[:16]
+
     def scramble(self, code_bits: np.ndarray) -> np.ndarray:
         """Permutes and masks code words, uint8 `[N, message_bits]`."""
         return code_bits[:, self._order] ^ self._mask

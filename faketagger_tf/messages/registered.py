@@ -42,7 +42,6 @@ from faketagger_tf.messages.keys import KeyedCode
 from faketagger_tf.messages.payload import parse_payload
 from faketagger_tf.messages.presence import Presence, surprise
 
-REGISTERED = "registered.json"
 FLOOR = 2.3  # Surprises below this, a p-value of 0.1, count as none.
 BLOCK = 16  # Bits by which words are sorted.
 _CHUNK = 1 << 16  # Words that are looked at at once: bounds the memory.
@@ -121,6 +120,95 @@ class Match:
         if self.row < 0 or self.surprise < presence.threshold:
             return 1.0
         return presence.p_value(self.surprise)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The issued payload nearest to a face's logits.
+
+    Attributes:
+        payload: as an integer; None where none is nearer than the floor.
+        p_value: probability that an untagged face lies as near to any of them.
+        place: row of the logits that it was found in; -1 for none.
+        differing: bits in which its word differs from the signs of those logits.
+    """
+
+    payload: int | None
+    p_value: float
+    place: int = -1
+    differing: int = 0
+
+
+class PayloadIndex:
+    """Issued payloads, of which the one nearest to some logits is found quickly.
+
+    Safe to use from many threads.
+
+    Args:
+        code: the tagger's code.
+        payloads: N payloads as `pack_words` takes them; must have been drawn at random
+            for the p-values to hold.
+        keyed: for tags written with a key.
+
+    Raises:
+        ValueError: a payload does not fit.
+
+    Example:
+        >>> code = MessageCode()
+        >>> issued = PayloadIndex(code, [0x1F2E3D4C, 7])
+        >>> nearest = issued.search(code.encode([7]) - 0.5)
+        >>> nearest.payload, nearest.p_value < 1e-15, len(issued)
+        (7, True, 2)
+    """
+
+    def __init__(self, code: MessageCode, payloads, keyed: KeyedCode | None = None):
+        self.code, self._keyed = code, keyed
+        self._payloads = _as_array(payloads, code.payload_bits)
+        self._words = pack_words(code, self._payloads, keyed)
+        self._index = WordIndex(self._words, code.message_bits)
+
+    def __len__(self) -> int:
+        return len(self._payloads)
+
+    def extended(self, payloads) -> PayloadIndex:
+        """Returns an index that holds more payloads; only new ones are encoded."""
+        more = _as_array(payloads, self.code.payload_bits)
+        more = more[~np.isin(more, self._payloads)]
+        other = PayloadIndex.__new__(PayloadIndex)
+        other.code, other._keyed = self.code, self._keyed
+        other._payloads = np.concatenate([self._payloads, more])
+        words = pack_words(self.code, more, self._keyed)
+        other._words = np.concatenate([self._words, words])
+        other._index = WordIndex(other._words, self.code.message_bits)
+        return other
+
+    def search(
+        self,
+        logits: np.ndarray,
+        places: int | None = None,
+        presence: Presence | None = None,
+    ) -> Nearest:
+        """Finds the payload nearest to any row of the logits.
+
+        Args:
+            logits, places: as for `WordIndex.search`.
+            presence: as for `Match.p_value`.
+        """
+        match = self._index.search(logits, places)
+        if match.row < 0:
+            return Nearest(None, 1.0)
+        word = np.unpackbits(self._words[match.row])[: self.code.message_bits]
+        differing = int(((np.asarray(logits)[match.place] > 0) != word).sum())
+        payload = int(self._payloads[match.row])
+        return Nearest(payload, match.p_value(presence), match.place, differing)
+
+
+def _as_array(payloads, bits: int) -> np.ndarray:
+    """Payloads as an array [N]: of integers where they fit into one."""
+    if isinstance(payloads, np.ndarray) and payloads.dtype.kind in "iu":
+        return payloads
+    values = [parse_payload(_plain(payload), bits) for payload in payloads]
+    return np.array(values, np.uint64 if bits <= 64 else object)
 
 
 class WordIndex:

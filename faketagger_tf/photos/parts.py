@@ -57,6 +57,7 @@ class PhotoFile:
         lost: what reading could not keep, a clause each.
         mode: the file's permission bits, or None.
         times: when it was read and changed last, in nanoseconds, or None.
+        sha256: hexadecimal digest of the file's bytes; "" for none.
     """
 
     pixels: np.ndarray
@@ -76,6 +77,7 @@ class PhotoFile:
     lost: tuple[str, ...] = ()
     mode: int | None = None
     times: tuple[int, int] | None = None
+    sha256: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

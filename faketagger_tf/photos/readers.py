@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import struct
 import zlib
@@ -59,7 +60,8 @@ def decode_photo_file(data: bytes, name: str = "") -> PhotoFile:
         else:
             pixels = codec.decode_stored(data, name)
             photo, size = _READERS[kind](data, pixels, what, notes)
-        return _upright(photo, size, notes)
+        digest = hashlib.sha256(data).hexdigest()
+        return dataclasses.replace(_upright(photo, size, notes), sha256=digest)
     except _Refused as refused:
         raise ValueError(str(refused)) from None
     except (codec.TooLarge, MemoryError):

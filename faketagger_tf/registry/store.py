@@ -19,7 +19,7 @@ import datetime
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import sqlalchemy as sa
@@ -243,14 +243,23 @@ class Registry:
             raise
         return record
 
-    def seal(self, payload: str, sha256_tagged: str, size: int) -> None:
+    def seal(
+        self,
+        payload: str,
+        sha256_tagged: str,
+        size: int,
+        faces: Sequence[FaceRecord] | None = None,
+    ) -> None:
         """Stores the tagged file's digest and size in bytes, before it is written.
+
+        Args:
+            faces: take the place of those on record; None keeps them.
 
         Raises:
             ValueError: the payload is not reserved.
         """
         values = {"sha256_tagged": sha256_tagged, "size": size}
-        self._update(payload, (RESERVED,), values)
+        self._update(payload, (RESERVED,), values, faces=faces)
 
     def complete(self, payload: str) -> None:
         """Marks the file of a sealed record as written.
@@ -271,7 +280,11 @@ class Registry:
         self._update(payload, (RESERVED,), {"state": ABANDONED})
 
     def publish(
-        self, payload: str, data: bytes, write: Callable[[bytes], object]
+        self,
+        payload: str,
+        data: bytes,
+        write: Callable[[bytes], object],
+        faces: Sequence[FaceRecord] | None = None,
     ) -> None:
         """Seals a record, writes its file, and completes it: no file without a record.
 
@@ -279,12 +292,13 @@ class Registry:
             payload: a reserved one.
             data: the tagged file's bytes.
             write: is called with them, and has to write the file whole or not at all.
+            faces: take the place of those on record; None keeps them.
 
         Raises:
             ValueError: the payload is not reserved; nothing is written then. What
                 `write` raises abandons the record and is passed on.
         """
-        self.seal(payload, hashlib.sha256(data).hexdigest(), len(data))
+        self.seal(payload, hashlib.sha256(data).hexdigest(), len(data), faces)
         try:
             write(data)
         except Exception:
@@ -304,7 +318,9 @@ class Registry:
         )
         self._update(payload, (RESERVED, WRITTEN, ABANDONED), {"revoked": first})
 
-    def _update(self, payload: str, states, values: dict, *conditions) -> None:
+    def _update(
+        self, payload: str, states, values: dict, *conditions, faces=None
+    ) -> None:
         statement = (
             sa.update(RECORDS)
             .where(RECORDS.c.payload == payload, RECORDS.c.state.in_(states))
@@ -313,6 +329,10 @@ class Registry:
         )
         with self.begin() as connection:
             if connection.execute(statement).rowcount == 1:
+                if faces is not None:
+                    old = sa.delete(FACES).where(FACES.c.payload == payload)
+                    connection.execute(old)
+                    insert_faces(connection, payload, faces)
                 return
         record = self.show(payload)
         if record is None:
@@ -379,7 +399,12 @@ class Registry:
                 return
             last = found[-1]
 
-    def payloads(self, payload_bits: int, key_id: str = "") -> np.ndarray:
+    def payloads(
+        self,
+        payload_bits: int,
+        key_id: str = "",
+        after: datetime.datetime | None = None,
+    ) -> np.ndarray:
         """Payloads that may be in circulation, for `messages.registered.pack_words`.
 
         Reserved ones are among them, since a killed run may have left their file, and
@@ -388,6 +413,7 @@ class Registry:
         Args:
             payload_bits: length of the preset's payload, at most 64.
             key_id: of keyed tags; empty for open ones.
+            after: an aware time; only payloads that were issued later.
 
         Returns:
             uint64 [N], ascending.
@@ -398,10 +424,27 @@ class Registry:
             RECORDS.c.key_id == key_id,
             sa.func.length(RECORDS.c.payload) == digits,
         )
+        if after is not None:
+            query = query.where(RECORDS.c.created > after)
         with self._connect() as connection:
             rows = connection.execution_options(stream_results=True).scalars(query)
             values = np.fromiter((int(value, 16) for value in rows), np.uint64)
         return np.sort(values)
+
+    def census(
+        self, after: datetime.datetime | None = None
+    ) -> tuple[int, datetime.datetime | None]:
+        """How many records there are, and when the newest one was made.
+
+        Args:
+            after: an aware time; only records that were made later.
+        """
+        query = sa.select(sa.func.count(), sa.func.max(RECORDS.c.created))
+        query = query.select_from(RECORDS)
+        if after is not None:
+            query = query.where(RECORDS.c.created > after)
+        with self._connect() as connection:
+            return tuple(connection.execute(query).one())
 
     def reclaim(
         self,
@@ -508,12 +551,19 @@ def insert_record(connection: sa.Connection, record: Record) -> None:
     """Stores a record and its faces as they are, within the caller's transaction."""
     values = {field.name: getattr(record, field.name) for field in _FIELDS}
     connection.execute(sa.insert(RECORDS), values)
-    if record.faces:
+    insert_faces(connection, record.payload, record.faces)
+
+
+def insert_faces(
+    connection: sa.Connection, payload: str, faces: Sequence[FaceRecord]
+) -> None:
+    """Stores a record's faces, within the caller's transaction."""
+    if faces:
         connection.execute(
             sa.insert(FACES),
             [
-                {"payload": record.payload, "number": number, **vars(face)}
-                for number, face in enumerate(record.faces)
+                {"payload": payload, "number": number, **vars(face)}
+                for number, face in enumerate(faces)
             ],
         )
 

@@ -31,6 +31,7 @@ from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.compare import Comparison
+    from faketagger_tf.tagging.search import Canvas
     from faketagger_tf.tagging.tagger import Reading, Tagger
 
 TAG_COLUMNS = (
@@ -77,28 +78,13 @@ def tag_file(
     preserve: bool = False,
     before_writing: Callable[[dict], object] = lambda row: None,
 ) -> dict:
-    """Tags a photo file.
-
-    What is read back is the encoded file, through the same reader as `trace_file`.
-    Where its coding kills a tag that cannot be made strong enough, it is coded with
-    less loss, unless the quality is given.
-
-    A photo that carries a tag of this tagger and key already is refused. It is read
-    straight for that, one decoding a face: a tag that only a search would find (of a
-    mirrored or shrunk copy, say) is written over.
+    """Tags a photo file: `tag_photo` from disk to disk.
 
     Args:
         tagger: tags, and reads back.
         path: the photo.
         output: where to write it; its extension says how.
-        payload: as `messages.parse_payload` accepts it; None draws one.
-        psnr: strength in dB; None takes the tagger's own.
-        refine: steps by which each tag is refined.
-        check: read every tag back, as `assure.tag_until_it_reads` does.
-        quality: of JPEG, WebP and AVIF files, 1 to 100; None follows the photo's own
-            coding, see `photo_file.encode_photo_file`.
-        retag: write over a tag that the photo carries.
-        strict: refuse where anything of the photo's file would be lost.
+        payload, psnr, refine, check, quality, retag, strict: as for `tag_photo`.
         preserve: give the output the photo's times.
         before_writing: is given the row before the file is written, so that no tagged
             file exists whose payload nobody knows.
@@ -117,22 +103,104 @@ def tag_file(
         >>> row["payload"], row["faces"]
         ('0x1F2E3D4C', 1)
     """
-    bits = tagger.config.payload_bits
     photo = read_photo_file(path)
-    extension = os.path.splitext(os.fspath(output))[1]
+    tagged = tag_photo(
+        tagger,
+        photo,
+        os.path.splitext(os.fspath(output))[1],
+        payload,
+        psnr,
+        refine=refine,
+        check=check,
+        quality=quality,
+        retag=retag,
+        strict=strict,
+    )
+    row = {"file": os.fspath(path), "output": os.fspath(output), **tagged.row}
+    before_writing(row)
+    write_encoded(output, tagged.data, photo, preserve)
+    return row
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggedPhoto:
+    """What `tag_photo` makes of a photo.
+
+    Attributes:
+        data: the tagged file's bytes.
+        row: what `tag_file` returns, but for the names of the files.
+        canvases: where the tags are that read back (all, if that was not checked),
+            largest face first; never empty.
+        unread: canvases of the faces whose tag does not read back.
+    """
+
+    data: bytes
+    row: dict
+    canvases: list[Canvas]
+    unread: list[Canvas]
+
+
+def tag_photo(
+    tagger: Tagger,
+    photo: PhotoFile,
+    extension: str,
+    payload: int | str | bytes | None = None,
+    psnr: float | None = None,
+    *,
+    canvases: list[Canvas] | None = None,
+    refine: int = 0,
+    check: bool = True,
+    quality: int | None = None,
+    retag: bool = False,
+    strict: bool = False,
+) -> TaggedPhoto:
+    """Tags a photo and encodes it; nothing is written.
+
+    What is read back is the encoded file, through the same reader as `trace_file`.
+    Where its coding kills a tag that cannot be made strong enough, it is coded with
+    less loss, unless the quality is given.
+
+    A photo that carries a tag of this tagger and key already is refused. It is read
+    straight for that, one decoding a face: a tag that only a search would find (of a
+    mirrored or shrunk copy, say) is written over.
+
+    Args:
+        tagger: tags, and reads back.
+        photo: from `photo_file.read_photo_file` or `photo_file.decode_photo_file`.
+        extension: of the file, which says how it is encoded.
+        payload: as `messages.parse_payload` accepts it; None draws one.
+        psnr: strength in dB; None takes the tagger's own.
+        canvases: from `Tagger.find_canvases`, where they are known already.
+        refine: steps by which each tag is refined.
+        check: read every tag back, as `assure.tag_until_it_reads` does.
+        quality: of JPEG, WebP and AVIF files, 1 to 100; None follows the photo's own
+            coding, see `photo_file.encode_photo_file`.
+        retag: write over a tag that the photo carries.
+        strict: refuse where anything of the photo's file would be lost.
+
+    Raises:
+        ValueError: the photo cannot be tagged or encoded, or carries a tag.
+
+    Example:
+        >>> tagged = tag_photo(tagger, read_photo_file("photo.jpg"), ".png", 0x1F)
+        >>> tagged.row["payload"], tagged.data[1:4]
+        ('0x0000001F', b'PNG')
+    """
+    bits = tagger.config.payload_bits
     told = account(photo, extension)
     value = tagger.random_payload() if payload is None else parse_payload(payload, bits)
-    canvases = tagger.find_canvases(photo.pixels)
+    if canvases is None:
+        canvases = tagger.find_canvases(photo.pixels)
     if not retag:
         check_untagged(tagger, photo.pixels, canvases)
-    unread, changed = None, list(told.changed)
+    unread, changed = [], list(told.changed)
     notes, encoders = _encoders(photo, extension, quality, strict)
     if check:
         result = tag_until_it_reads(
             tagger, photo.pixels, value, psnr, canvases, refine, encoders
         )
         tagged, canvases, data = result.pixels, result.canvases, result.data
-        unread = [_box(canvas.face.box) for canvas in result.unread if canvas.face]
+        unread = result.unread
         changed += notes[result.encoder]
     else:
         tagged = tagger.embed(photo.pixels, value, psnr, canvases, refine)
@@ -143,22 +211,18 @@ def tag_file(
             f"So weak a tag leaves no trace in 8 bits. Received: a --psnr of {psnr}."
         )
     row = {
-        "file": os.fspath(path),
-        "output": os.fspath(output),
         "payload": format_payload(value, bits),
         "psnr": round(ratio, 3),
         "ssim": round(similarity, 6),
         "faces": sum(canvas.face is not None for canvas in canvases),
-        "unread_faces": unread,
+        "unread_faces": [_box(c.face.box) for c in unread if c.face] if check else None,
         "width": tagged.shape[1],
         "height": tagged.shape[0],
         "lost": list(told.lost),
         "changed": changed,
         "error": "",
     }
-    before_writing(row)
-    write_encoded(output, data, photo, preserve)
-    return row
+    return TaggedPhoto(data, row, canvases, unread)
 
 
 def _encoders(

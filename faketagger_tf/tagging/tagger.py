@@ -25,6 +25,7 @@ from faketagger_tf.config import TaggerConfig
 from faketagger_tf.messages import MessageCode, parse_payload
 from faketagger_tf.messages.keys import KeyedCode
 from faketagger_tf.messages.presence import Presence, surprise
+from faketagger_tf.messages.registered import PayloadIndex
 from faketagger_tf.photos import (
     canvas_square,
     similarity_from_landmarks,
@@ -33,6 +34,7 @@ from faketagger_tf.photos import (
 )
 from faketagger_tf.photos.faces import Face, detect_faces
 from faketagger_tf.presets import (
+    REGISTERED,
     has_tensorflow,
     load_config,
     load_decoder,
@@ -74,8 +76,10 @@ class Reading:
     """What was read from one face (or from the centred square).
 
     Attributes:
-        payload: the payload as an integer; meaningless unless `found`.
-        found: the p-value is at most the false-positive rate and the checksum agrees.
+        payload: the payload as an integer; meaningless unless `found`. The registered
+            one where that is found.
+        found: the p-value is at most the false-positive rate and the checksum agrees,
+            or the registered p-value is.
         p_value: probability that a face without a tag looks as much like a tag, a
             checksum that agrees included.
         score: the decoder's cosine, see `messages.Decoded`.
@@ -89,6 +93,11 @@ class Reading:
         canvas: where it was read.
         mirrored: the tag was read as a mirror shows the photo. Box and corners are
             those in the photo as given.
+        registered_payload: of the issued payloads the one nearest to any place that
+            was looked at; None where none is near, or none was given.
+        registered_p_value: probability that a face without a tag looks as much like any
+            of them at any place; None where none was given.
+        registered_payloads: N, the number of issued payloads.
     """
 
     payload: int
@@ -103,6 +112,9 @@ class Reading:
     corners: np.ndarray | None = None
     canvas: Canvas | None = None
     mirrored: bool = False
+    registered_payload: int | None = None
+    registered_p_value: float | None = None
+    registered_payloads: int = 0
 
 
 class Tagger:
@@ -114,6 +126,10 @@ class Tagger:
         presence: the calibration of p-values; None takes the ideal model.
         key: secret of keyed tags, at least 16 bytes; None for open tags.
         detect: photo -> faces; `faces.detect_faces` unless given.
+        registered: the calibration of registered p-values; None takes the ideal model.
+
+    Attributes:
+        key_id: tells keys apart, see `KeyedCode.key_id`; empty for open tags.
     """
 
     def __init__(
@@ -123,6 +139,7 @@ class Tagger:
         presence: Presence | None = None,
         key: bytes | None = None,
         detect=detect_faces,
+        registered: Presence | None = None,
     ):
         if key is not None and not isinstance(key, bytes | bytearray):
             raise ValueError(
@@ -140,6 +157,8 @@ class Tagger:
             if key is None
             else KeyedCode(key, config.payload_bits, config.message_bits)
         )
+        self.key_id = self._keyed.key_id if self._keyed else ""
+        self.registered = registered or Presence()
         self._detect = detect
         self._refiner: Refiner | None = None
         self._lock = threading.Lock()
@@ -189,7 +208,8 @@ class Tagger:
             )
         else:
             networks = keras_networks(*load_tagger(name))
-        return cls(config, networks, load_presence(name), key)
+        registered = load_presence(name, REGISTERED)
+        return cls(config, networks, load_presence(name), key, registered=registered)
 
     def find_canvases(self, photo: np.ndarray) -> list[Canvas]:
         """Finds where the tags of a photo lie, largest face first; never empty.
@@ -365,11 +385,29 @@ class Tagger:
                 self._refiner = Refiner(self.config, self.networks.keras_decoder())
         return self._refiner(*arguments)
 
-    def read(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:
-        """Reads the tags of a photo: those readings of `examine` that are found."""
-        return [reading for reading in self.examine(photo, fpr) if reading.found]
+    def index(self, payloads) -> PayloadIndex:
+        """Returns issued payloads as `read` and `examine` search them quickly.
 
-    def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Reading]:
+        Args:
+            payloads: as `messages.registered.PayloadIndex` takes them.
+        """
+        return PayloadIndex(self.code, payloads, self._keyed)
+
+    def read(self, photo: np.ndarray, fpr: float = FPR, payloads=None) -> list[Reading]:
+        """Reads the tags of a photo: those readings of `examine` that are found.
+
+        Example:
+            >>> tagged = tagger.embed(photo, 0x1F2E3D4C)
+            >>> (reading,) = tagger.read(tagged, payloads=[7, 0x1F2E3D4C])
+            >>> hex(reading.payload), reading.registered_payloads
+            ('0x1f2e3d4c', 2)
+        """
+        readings = self.examine(photo, fpr, payloads)
+        return [reading for reading in readings if reading.found]
+
+    def examine(
+        self, photo: np.ndarray, fpr: float = FPR, payloads=None
+    ) -> list[Reading]:
         """Reads every face of a photo, tag or no tag.
 
         A face that does not read at once is read without its surroundings and
@@ -386,6 +424,10 @@ class Tagger:
         Args:
             photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
             fpr: largest p-value of a reading that is `found`.
+            payloads: those that were issued, an index from `index` or a sequence as
+                `index` takes it. All places are compared with them, too, and what is
+                near enough to one is found: two chances of a false positive, each with
+                a rate of at most `fpr`.
 
         Returns:
             One reading per face, largest face first; at least one.
@@ -396,20 +438,32 @@ class Tagger:
         if not isinstance(fpr, numbers.Real) or not 0 < fpr < 1:
             raise ValueError(f"fpr must lie between 0 and 1. Received: {fpr!r}.")
         size = self.config.image_size
+        if payloads is not None and not isinstance(payloads, PayloadIndex):
+            payloads = self.index(payloads)
 
         def read(pixels, canvases, factor, tight):
-            return self._read_at(pixels, canvases, fpr, factor, tight)
+            return self._read_at(pixels, canvases, fpr, factor, tight, payloads)
+
+        def look(canvas):
+            seen = []
+
+            def note(*arguments):
+                seen.extend(read(*arguments))
+                return seen[-len(arguments[1]) :]
+
+            reading = search(photo, canvas, size, note)
+            return _with_nearest(reading, seen) if payloads is not None else reading
 
         _check_photo(photo)
         upright = self._upright_canvases(photo)
         if upright and upright[0].directions > 1:
             # Most such photos are upright after all: then no other direction is needed.
-            readings = read(photo, upright, 1, False)
+            readings = [read(photo, [canvas], 1, False)[0] for canvas in upright]
             if all(reading.found for reading in readings):
                 return readings
         readings = []
         for canvases in self._by_direction(photo, upright):
-            now = [search(photo, canvas, size, read) for canvas in canvases]
+            now = [look(canvas) for canvas in canvases]
             found = any(reading.found for reading in now)
             if found or not readings:
                 readings = now
@@ -479,10 +533,40 @@ class Tagger:
         fpr: float,
         factor: int = 1,
         tight: bool = False,
+        issued: PayloadIndex | None = None,
     ) -> list[Reading]:
-        """Reads canvases of a photo, of which `photo` is `factor` times smaller."""
+        """Reads canvases of a photo, of which `photo` is `factor` times smaller.
+
+        Of issued payloads the reading nearest to any is told, so that the canvases are
+        to be those of one face.
+        """
         logits = self._logits_at(photo, canvases, factor, tight)
-        return self._readings(logits, canvases, fpr)
+        readings = self._readings(logits, canvases, fpr)
+        if issued is None:
+            return readings
+        readings = [
+            dataclasses.replace(
+                reading, registered_p_value=1.0, registered_payloads=len(issued)
+            )
+            for reading in readings
+        ]
+        nearest = issued.search(logits, max(PLACES, len(logits)), self.registered)
+        if nearest.payload is not None:
+            place = nearest.place
+            p_value = min(1.0, nearest.p_value * canvases[place].directions)
+            told = {
+                "registered_payload": nearest.payload,
+                "registered_p_value": p_value,
+            }
+            if p_value <= fpr:
+                told |= {
+                    "found": True,
+                    "payload": nearest.payload,
+                    "corrected_bits": nearest.differing,
+                    "bit_error_estimate": nearest.differing / self.config.message_bits,
+                }
+            readings[place] = dataclasses.replace(readings[place], **told)
+        return readings
 
     def _logits_at(self, photo, canvases, factor, tight) -> np.ndarray:
         pixels = self._canvas_pixels(photo, canvases, factor)
@@ -531,6 +615,16 @@ class Tagger:
             for c in canvases
         ]
         return np.stack(images).astype(np.float32) / 255.0
+
+
+def _with_nearest(reading: Reading, seen: list[Reading]) -> Reading:
+    """A face's reading with the nearest issued payload of all that was seen of it."""
+    nearest = min(seen, key=lambda other: other.registered_p_value)
+    return dataclasses.replace(
+        reading,
+        registered_payload=nearest.registered_payload,
+        registered_p_value=nearest.registered_p_value,
+    )
 
 
 def _in_doubt(canvases: list[Canvas]) -> list[Canvas]:

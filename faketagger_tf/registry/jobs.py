@@ -1,0 +1,266 @@
+"""Tags photos such that none leaves without its record.
+
+    with open_registry("sqlite:///tags.db") as registry:
+        row = tag_into_registry(tagger, registry, "photo.jpg", "tagged.jpg")
+        registry.show(row["payload"]).sha256_tagged
+
+The command line, a server and a pipeline call this for each of their photos; what reads
+a suspect against the registry is `registry.reader`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from faketagger_tf.photos.photo_file import (
+    PhotoFile,
+    decode_photo_file,
+    read_photo_file,
+    write_encoded,
+)
+from faketagger_tf.registry.fingerprint import (
+    fingerprint,
+    fingerprint_matrix,
+    make_thumbnail,
+)
+from faketagger_tf.registry.records import RESERVED, FaceRecord, Record
+from faketagger_tf.registry.store import Registry, RegistryError
+from faketagger_tf.tagging.assure import check_untagged
+from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
+from faketagger_tf.tagging.search import Canvas
+from faketagger_tf.tagging.tagger import Tagger
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedTag:
+    """A tagged photo and its record.
+
+    Attributes:
+        data: the tagged file's bytes.
+        row: as `tag_into_registry` returns it.
+        record: as it is stored.
+    """
+
+    data: bytes
+    row: dict
+    record: Record
+
+
+def tag_into_registry(
+    tagger: Tagger,
+    registry: Registry,
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    owner: str = "",
+    note: str = "",
+    thumbnail: bool = True,
+    payload: int | str | None = None,
+    preserve: bool = False,
+    before_writing: Callable[[dict], object] = lambda row: None,
+    **options,
+) -> dict:
+    """Tags a photo file with a payload of its own, on record before it is written.
+
+    Args:
+        tagger: tags, and reads back.
+        registry: issues the payload.
+        path: the photo.
+        output: where to write it; its extension says how. The record has this name as
+            it is given.
+        owner, note: free text for the record.
+        thumbnail: store a small picture of the photo.
+        payload: one to ask for; None draws one. Registered p-values hold for payloads
+            that were drawn.
+        preserve: give the output the photo's times.
+        before_writing: is given the row before the file is written; what it raises
+            abandons the record.
+        **options: psnr, refine, check, quality, retag and strict of
+            `file_jobs.tag_photo`.
+
+    Returns:
+        A row with `file_jobs.TAG_COLUMNS`.
+
+    Raises:
+        ValueError: the photo cannot be read, tagged or written, carries a tag, or the
+            payload is taken; the record is abandoned then.
+        RegistryError: the database fails. No file is written then, unless it fails once
+            it has stored the file's digest: `Registry.reclaim` settles that.
+    """
+    photo = read_photo_file(path)
+    extension = os.path.splitext(os.fspath(output))[1]
+    names = {"file": os.fspath(path), "output": os.fspath(output)}
+
+    def write(data: bytes) -> None:
+        write_encoded(output, data, photo, preserve)
+
+    draft = _draft(tagger, photo, os.fspath(output), owner, note, thumbnail)
+    return _tag(
+        tagger,
+        registry,
+        photo,
+        extension,
+        draft,
+        payload,
+        options,
+        write,
+        lambda row: before_writing(names | row),
+        names,
+    ).row
+
+
+def tag_bytes_into_registry(
+    tagger: Tagger,
+    registry: Registry,
+    data: bytes,
+    name: str,
+    *,
+    extension: str | None = None,
+    owner: str = "",
+    note: str = "",
+    thumbnail: bool = True,
+    payload: int | str | None = None,
+    **options,
+) -> RecordedTag:
+    """Tags a photo's bytes as `tag_into_registry` does a file; writes no file.
+
+    The record counts as written when the bytes are returned.
+
+    Args:
+        data: the photo's file.
+        name: of the tagged file, for the record.
+        extension: says how the photo is encoded; None takes that of `name`.
+        tagger, registry, owner, note, thumbnail, payload, **options: as for
+            `tag_into_registry`.
+
+    Raises:
+        ValueError, RegistryError: as for `tag_into_registry`.
+    """
+    if extension is None:
+        extension = os.path.splitext(name)[1]
+    photo = decode_photo_file(data)
+    draft = _draft(tagger, photo, name, owner, note, thumbnail)
+    return _tag(tagger, registry, photo, extension, draft, payload, options)
+
+
+def _draft(tagger, photo: PhotoFile, file, owner, note, thumbnail) -> Record:
+    return Record(
+        preset=tagger.config.preset,
+        file=file,
+        key_id=tagger.key_id,
+        width=photo.pixels.shape[1],
+        height=photo.pixels.shape[0],
+        sha256_original=photo.sha256,
+        owner=owner,
+        note=note,
+        thumbnail=make_thumbnail(photo.pixels) if thumbnail else None,
+    )
+
+
+def _tag(
+    tagger: Tagger,
+    registry: Registry,
+    photo: PhotoFile,
+    extension: str,
+    draft: Record,
+    payload: int | str | None,
+    options: dict,
+    write: Callable[[bytes], object] = lambda data: None,
+    before_writing: Callable[[dict], object] = lambda row: None,
+    names: dict | None = None,
+) -> RecordedTag:
+    """Reserves, tags, publishes."""
+    canvases = tagger.find_canvases(photo.pixels)
+    if not options.pop("retag", False):
+        # First, so that no payload is issued to a photo that is refused.
+        check_untagged(tagger, photo.pixels, canvases)
+    draft = dataclasses.replace(draft, faces=describe_faces(photo.pixels, canvases))
+    record = registry.reserve(draft, tagger.config.payload_bits, payload)
+    try:
+        tagged = tag_photo(
+            tagger,
+            photo,
+            extension,
+            record.payload,
+            canvases=canvases,
+            retag=True,
+            **options,
+        )
+        row = {**(names or {}), **tagged.row}
+        before_writing(row)
+    except BaseException:
+        # What went wrong with the photo is told, even if the database fails, too.
+        with contextlib.suppress(RegistryError):
+            registry.abandon(record.payload)
+        raise
+    faces = _changed_faces(photo.pixels, tagged, canvases)
+    registry.publish(record.payload, tagged.data, write, faces)
+    return RecordedTag(tagged.data, row, registry.show(record.payload))
+
+
+def _changed_faces(
+    photo: np.ndarray, tagged: TaggedPhoto, canvases: list[Canvas]
+) -> tuple[FaceRecord, ...] | None:
+    """Faces for the record where the tag is on the centred square after all."""
+    if tagged.canvases[0].face is None and canvases[0].face is not None:
+        return describe_faces(photo, [*tagged.canvases, *tagged.unread])
+    return None
+
+
+def describe_faces(
+    photo: np.ndarray, canvases: Sequence[Canvas]
+) -> tuple[FaceRecord, ...]:
+    """Returns what a record says of a photo's faces.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB.
+        canvases: from `Tagger.find_canvases`.
+    """
+    height, width = photo.shape[:2]
+    faces = []
+    for canvas in canvases:
+        face = canvas.face
+        points = face.landmarks.tolist() if face else ()
+        matrix = fingerprint_matrix(width, height, points)
+        box = face.box if face else (0, 0, width, height)
+        faces.append(
+            FaceRecord(
+                tuple(float(value) for value in box),
+                tuple((float(x), float(y)) for x, y in points),
+                *fingerprint(photo, matrix),
+            )
+        )
+    return tuple(faces)
+
+
+def recorded(registry: Registry, path: str | os.PathLike) -> Record | None:
+    """Returns the record of a file that was tagged, found by its digest.
+
+    A run that was killed may have written it and not said so: the record is completed
+    then. A batch that goes on later asks this of the outputs that are there already.
+
+    Returns:
+        the record; None if the registry has none of such a file.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(
+            f"Cannot read {os.fspath(path)!r}: {error.strerror or error}."
+        ) from None
+    records = list(registry.find(sha256_tagged=digest))
+    for record in records:
+        if record.state == RESERVED:
+            registry.complete(record.payload)
+            return registry.show(record.payload)
+    return records[-1] if records else None

@@ -1,0 +1,151 @@
+"""Reads suspects against the registry: whose photo, and what of it has changed?
+
+reader = RegisteredReader(tagger, registry)
+for finding in reader.examine(suspect):
+    finding.reading.registered_p_value, finding.record, finding.verdict
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import threading
+import time
+
+import numpy as np
+
+from faketagger_tf.messages import format_payload
+from faketagger_tf.messages.registered import PayloadIndex
+from faketagger_tf.registry.fingerprint import (
+    SIZE,
+    Change,
+    compare,
+    fingerprint_matrix,
+)
+from faketagger_tf.registry.records import Record
+from faketagger_tf.registry.store import Registry
+from faketagger_tf.tagging.search import Canvas
+from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
+
+REFRESH = 1.0  # Seconds for which newly issued payloads may go unnoticed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What the registry knows of one face of a suspect.
+
+    Attributes:
+        reading: with both p-values and N, see `tagger.Reading`.
+        record: of the payload that was found; None if none was, or if this registry has
+            not issued it to a tag with this key.
+        change: how the suspect differs from the record; None without record, or where
+            it has no fingerprints.
+    """
+
+    reading: Reading
+    record: Record | None = None
+    change: Change | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The change's verdict; "" without one."""
+        return self.change.verdict if self.change else ""
+
+
+class RegisteredReader:
+    """Reads suspects against all payloads that a registry has issued.
+
+    What is compared are all issued payloads of the tagger's length and key, whatever
+    their preset; newly issued ones are noticed within `refresh` seconds, and encoded
+    alone. Safe to use from many threads.
+
+    Args:
+        tagger: reads.
+        registry: has the payloads and records.
+        refresh: seconds for which the payloads are not asked for anew.
+
+    Raises:
+        RegistryError: the database fails.
+    """
+
+    def __init__(self, tagger: Tagger, registry: Registry, refresh: float = REFRESH):
+        self.tagger, self.registry = tagger, registry
+        self._refresh = refresh
+        self._lock = threading.Lock()
+        self._census: tuple[int, datetime.datetime | None] = (0, None)
+        self._index = tagger.index([])
+        self._looked = -np.inf
+        self.payloads()
+
+    def payloads(self) -> PayloadIndex:
+        """The issued payloads as they are now, give or take `refresh` seconds."""
+        with self._lock:
+            if time.monotonic() - self._looked >= self._refresh:
+                self._look()
+                self._looked = time.monotonic()
+            return self._index
+
+    def _look(self) -> None:
+        census = self.registry.census()
+        if census == self._census:
+            return
+        bits, key_id = self.tagger.config.payload_bits, self.tagger.key_id
+        count, newest = self._census
+        grown = census[0] - count
+        if newest and self.registry.census(newest)[0] == grown > 0:
+            # Nothing but later records has come: no import, no payload issued again.
+            more = self.registry.payloads(bits, key_id, newest)
+            self._index = self._index.extended(more)
+        else:
+            self._index = self.tagger.index(self.registry.payloads(bits, key_id))
+        self._census = census
+
+    def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Finding]:
+        """Reads every face of a suspect, and looks up whose it is.
+
+        Args:
+            photo, fpr: as for `Tagger.examine`. Turned and mirrored photos are read
+                and compared as well.
+
+        Returns:
+            One finding per face, as `Tagger.examine` orders them; at least one.
+
+        Raises:
+            ValueError: as `Tagger.examine`, or a record has damaged fingerprints.
+            RegistryError: the database fails.
+        """
+        readings = self.tagger.examine(photo, fpr, self.payloads())
+        return [self._finding(photo, reading) for reading in readings]
+
+    def _finding(self, photo: np.ndarray, reading: Reading) -> Finding:
+        if not reading.found:
+            return Finding(reading)
+        payload = format_payload(reading.payload, self.tagger.config.payload_bits)
+        record = self.registry.show(payload)
+        if record is None or record.key_id != self.tagger.key_id:
+            return Finding(reading)
+        matrix = suspect_matrix(photo, reading.canvas, self.tagger.config.image_size)
+        changes = [
+            compare(photo, matrix, face)
+            for face in record.faces
+            if face.face and face.surroundings
+        ]
+        # Which of its faces it was is not on record: the most alike.
+        change = min(changes, key=lambda c: c.face + c.surroundings, default=None)
+        return Finding(reading, record, change)
+
+
+def suspect_matrix(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:
+    """Matrix from a suspect's pixels to the fingerprint's canvas, 2x3.
+
+    Args:
+        photo: uint8 [H, W, 3].
+        canvas: where a tag was read; one that mirrors gives a mirrored matrix.
+        size: side of the tagger's canvas.
+    """
+    if canvas.face is None:
+        # The square as it was read, which may be turned.
+        return canvas.matrix * (SIZE / size)
+    height, width = photo.shape[:2]
+    matrix = fingerprint_matrix(width, height, canvas.face.landmarks)
+    return Canvas(matrix).mirror(SIZE).matrix if canvas.mirrored else matrix
