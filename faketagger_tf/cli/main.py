@@ -4,6 +4,7 @@
     faketagger trace FILES-OR-FOLDERS...
     faketagger verify ORIGINAL SUSPECT [--output=PICTURE]
     faketagger deepfake IN OUT --model=NAME-OR-FOLDER
+    faketagger serve --registry=URL
 
 `faketagger COMMAND --help` lists a command's flags; `--flagfile=FILE` reads flags from
 a file. Exit codes: 0 done (trace, verify: a tag was found), 1 trace and verify found no
@@ -21,13 +22,19 @@ import sys
 
 from absl import flags
 
-from faketagger_tf.cli import deepfake, tag, trace, verify
+from faketagger_tf.cli import deepfake, serve, tag, trace, verify
 from faketagger_tf.cli.parser import Parser, add_extras, did_you_mean
 from faketagger_tf.command import quiet_tensorflow
 from faketagger_tf.names import one_line
 
 # Each defines its flags and runs; what is heavy is imported once a command runs.
-COMMANDS = {"tag": tag, "trace": trace, "verify": verify, "deepfake": deepfake}
+COMMANDS = {
+    "tag": tag,
+    "trace": trace,
+    "verify": verify,
+    "deepfake": deepfake,
+    "serve": serve,
+}
 _END = "--flagfile=FILE reads flags from a file."
 
 

@@ -1,0 +1,129 @@
+"""`faketagger serve`: the registry over HTTP, and a page to look suspects up on."""
+
+from __future__ import annotations
+
+import os
+
+from faketagger_tf.cli import common
+from faketagger_tf.cli.parser import Parser, whole_number
+
+FORM = "serve --registry=URL"
+SUMMARY = "Serve the registry: tag, trace and look up over HTTP, and on a page."
+_PACKAGES = ("alembic", "fastapi", "imagehash", "limits", "prometheus_client")
+_PACKAGES += ("python_multipart", "sqlalchemy", "uvicorn")
+
+
+def define(parser: Parser) -> None:
+    """Defines arguments and flags."""
+    parser.add_argument(
+        "--registry",
+        help="The records: sqlite:///tags.db or postgresql://user@host/database.",
+    )
+    common.add_tagger_flags(parser)
+    common.add_fpr_flag(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="Address to listen on (%(default)s)."
+    )
+    parser.add_argument(
+        "--port",
+        type=whole_number(0, 65535),
+        default=8000,
+        help="Port; 0 takes a free one (%(default)s).",
+    )
+    parser.add_switch(
+        "--public-trace",
+        False,
+        "Let everybody trace who can reach the desk. Without a key a record is shown "
+        "only if the suspect is the photo on record, and without file, note and key.",
+    )
+    parser.add_argument(
+        "--max-body-mb",
+        type=whole_number(1),
+        default=32,
+        help="Largest request in MiB (%(default)s).",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=whole_number(1),
+        default=50_000_000,
+        help="Largest photo in pixels (%(default)s). One that is handled takes up to "
+        "28 bytes of memory a pixel.",
+    )
+    parser.add_argument(
+        "--rate",
+        default="120/minute",
+        help="Requests of one address, for example 5/second;500/hour (%(default)s).",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1),
+        default=os.cpu_count() or 1,
+        help="Photos that are handled at once (%(default)s).",
+    )
+    parser.add_argument(
+        "--queue",
+        type=whole_number(1),
+        default=16,
+        help="Photos that may wait for that; further ones are turned away "
+        "(%(default)s).",
+    )
+    parser.add_argument(
+        "--upload-seconds",
+        type=whole_number(1),
+        default=30,
+        help="By which an upload may lag behind 8 KiB a second (%(default)s).",
+    )
+    parser.add_argument(
+        "--work-seconds",
+        type=whole_number(1),
+        default=120,
+        help="After which the answer to a photo is given up (%(default)s).",
+    )
+    parser.add_argument(
+        "--proxies",
+        default="",
+        help="Addresses of reverse proxies, with commas between them: their "
+        "X-Forwarded-For is believed.",
+    )
+
+
+def run(values) -> int:
+    """Serves until it is interrupted; returns the exit code."""
+    import importlib.util
+
+    missing = [name for name in _PACKAGES if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(
+            f"Serving needs packages that are not installed: {', '.join(missing)}. "
+            'Accepted: pip install "faketagger-tf[registry,serving]".'
+        )
+    if not values.registry:
+        raise ValueError("--registry must be given. Received: nothing.")
+
+    from faketagger_tf.desk import Limits, make_app, make_listener, serve
+    from faketagger_tf.registry import open_registry
+
+    limits = Limits(
+        max_body=values.max_body_mb * 2**20,
+        max_pixels=values.max_pixels,
+        rate=values.rate,
+        jobs=values.jobs,
+        queue=values.queue,
+        upload_seconds=values.upload_seconds,
+        work_seconds=values.work_seconds,
+    )
+    with open_registry(values.registry) as registry:
+        tagger = common.load_tagger(values)
+        app = make_app(
+            tagger,
+            registry,
+            limits=limits,
+            fpr=values.fpr,
+            public_trace=values.public_trace,
+        )
+        listener = make_listener(values.host, values.port)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Serving {registry.name} at http://{shown}:{port}/", flush=True)
+        serve(app, listener, filter(None, values.proxies.split(",")))
+    return 0
