@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -18,6 +19,7 @@ from faketagger_tf.names import csv_cell, one_line, printable
 # a command does not read them.
 OTHER_FORMATS = (".gif", ".jp2", ".j2k", ".jxl", ".dng")
 _BOM = "\ufeff"
+REGISTRY_VARIABLE = "FAKETAGGER_REGISTRY"
 
 
 def add_tagger_flags(parser: Parser) -> None:
@@ -76,6 +78,37 @@ def add_fpr_flag(parser: Parser) -> None:
         default=1e-6,
         help="Largest p-value of a tag that counts as found, per face (%(default)s).",
     )
+
+
+def add_registry_flag(parser: Parser, help: str) -> None:
+    parser.add_argument(
+        "--registry",
+        metavar="URL",
+        default=os.environ.get(REGISTRY_VARIABLE),
+        help=f"{help} sqlite:///tags.db or postgresql://user@host/database; by default "
+        f"the environment variable {REGISTRY_VARIABLE}.",
+    )
+
+
+def require_registry() -> None:
+    """Raises a ValueError where the packages of the extra [registry] are missing."""
+    try:
+        import faketagger_tf.registry.reader  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "A registry needs the extra [registry]. Received: no module "
+            f'{error.name!r}. Accepted: after pip install "faketagger-tf[registry]".'
+        ) from None
+
+
+def open_registry(values):
+    """Opens the registry that the flag names, or nothing if there is none."""
+    if not values.registry:
+        return contextlib.nullcontext()
+    require_registry()
+    from faketagger_tf.registry import open_registry
+
+    return open_registry(values.registry)
 
 
 def load_tagger(values):

@@ -4,11 +4,13 @@
     faketagger trace FILES-OR-FOLDERS...
     faketagger verify ORIGINAL SUSPECT [--output=PICTURE]
     faketagger deepfake IN OUT --model=NAME-OR-FOLDER
+    faketagger registry ACTION --registry=URL
     faketagger serve --registry=URL
 
 `faketagger COMMAND --help` lists a command's flags; `--flagfile=FILE` reads flags from
 a file. Exit codes: 0 done (trace, verify: a tag was found), 1 trace and verify found no
-tag, 2 an error, or at least one file of a batch failed.
+tag, registry check found something wrong, 2 an error, or at least one file of a batch
+failed.
 
 Where the package argcomplete is installed, `eval "$(register-python-argcomplete
 faketagger)"` completes commands, flags and files in bash and zsh.
@@ -22,7 +24,7 @@ import sys
 
 from absl import flags
 
-from faketagger_tf.cli import deepfake, serve, tag, trace, verify
+from faketagger_tf.cli import deepfake, registry, serve, tag, trace, verify
 from faketagger_tf.cli.parser import Parser, add_extras, did_you_mean
 from faketagger_tf.command import quiet_tensorflow
 from faketagger_tf.names import one_line
@@ -33,6 +35,7 @@ COMMANDS = {
     "trace": trace,
     "verify": verify,
     "deepfake": deepfake,
+    "registry": registry,
     "serve": serve,
 }
 _END = "--flagfile=FILE reads flags from a file."
@@ -77,7 +80,9 @@ def main(argv: list[str]) -> int:
                 f"Received: {argv[1]!r}.{did_you_mean(argv[1], COMMANDS)}"
             )
         values, extras = parser.parse_known_args(argv[1:])
-        add_extras(parsers.get(values.command, parser), values, extras)
+        # A command that has commands of its own names the parser of the one given.
+        command = getattr(values, "parser", parsers.get(values.command, parser))
+        add_extras(command, values, extras)
         if not values.command:
             raise ValueError(f"A command must be given: {', '.join(COMMANDS)}.")
         with quiet_tensorflow():

@@ -63,6 +63,17 @@ class Parser(argparse_flags.ArgumentParser):
 
     def error(self, message: str):
         """Raises argparse's message as a sentence."""
+        chosen = re.fullmatch(
+            r"argument (\S+): invalid choice: (.+) \(choose from (.+)\)", message
+        )
+        if chosen:
+            # Python 3.12 and later quote the choices no more.
+            choices = [word.strip("'") for word in chosen[3].split(", ")]
+            hint = did_you_mean(chosen[2].strip("'"), choices)
+            raise ValueError(
+                f"{chosen[1]} must be one of {', '.join(choices)}. "
+                f"Received: {chosen[2]}.{hint}"
+            )
         sentence = re.sub(r"^argument (\S+): ", r"\1 ", message)
         sentence = sentence[:1].upper() + sentence[1:]
         if not sentence.endswith("."):

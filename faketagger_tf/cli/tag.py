@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from faketagger_tf.cli import common
@@ -58,6 +59,14 @@ def define(parser: Parser) -> None:
         False,
         "Refuse a photo whose file holds something that OUT cannot keep.",
     )
+    common.add_registry_flag(
+        parser,
+        "Registry that issues each photo's payload, and keeps its record from before "
+        "the file is written.",
+    )
+    parser.add_argument("--owner", default="", help="Whose the photos are, on record.")
+    parser.add_argument("--note", default="", help="Free text for the record.")
+    parser.add_switch("--thumbnail", True, "Keep a small picture on record.")
     parser.add_switch("--preserve", False, "Give each output the times of its photo.")
     parser.add_argument(
         "--extension",
@@ -74,10 +83,20 @@ def run(values) -> int:
         raise ValueError(f"IN does not exist. Received: {values.source!r}.")
     plan = _plan(values.source, values.target, values.extension)
     single = not os.path.isdir(values.source)
+    if values.registry and values.payload is not None and not single:
+        raise ValueError(
+            "With --registry every photo has a payload of its own. "
+            f"Received: --payload={values.payload} for a folder."
+        )
     if single:
         common.check_free(plan[0][1], values.overwrite)
     _check_table(values.csv, plan)
 
+    with common.open_registry(values) as registry:
+        return _run(values, plan, single, registry)
+
+
+def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
     from faketagger_tf.batch import Gate, reason
     from faketagger_tf.messages import parse_payload
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
@@ -87,10 +106,25 @@ def run(values) -> int:
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
+    if registry is None:
+        tag, done = functools.partial(tag_file, tagger), os.path.lexists
+    else:
+        from faketagger_tf.registry.jobs import recorded, tag_into_registry
+
+        tag = functools.partial(
+            tag_into_registry,
+            tagger,
+            registry,
+            owner=values.owner,
+            note=values.note,
+            thumbnail=values.thumbnail,
+        )
+
+        def done(output: str) -> bool:
+            return os.path.lexists(output) and recorded(registry, output) is not None
+
     waiting = [
-        (path, output)
-        for path, output in plan
-        if values.overwrite or not os.path.lexists(output)
+        (path, output) for path, output in plan if values.overwrite or not done(output)
     ]
     gate = Gate()
     report = common.Report(values, TAG_COLUMNS, _text, append=True)
@@ -109,12 +143,16 @@ def run(values) -> int:
         path, output = item
         try:
             with gate(path):
-                row = tag_file(
-                    tagger,
+                if registry and not values.overwrite and os.path.lexists(output):
+                    raise ValueError(
+                        f"The output {output!r} exists and has no record; --overwrite "
+                        "would replace it."
+                    )
+                row = tag(
                     path,
                     output,
-                    payload,
-                    values.psnr,
+                    payload=payload,
+                    psnr=values.psnr,
                     refine=values.refine,
                     check=values.check,
                     quality=values.quality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from faketagger_tf.cli import common
@@ -21,6 +22,10 @@ def define(parser: Parser) -> None:
     common.add_batch_flags(parser)
     common.add_overwrite_flag(parser)
     common.add_fpr_flag(parser)
+    common.add_registry_flag(
+        parser,
+        "Registry whose payloads are read for, too, and whose record is shown.",
+    )
     parser.add_switch("--all", False, "Also list faces without a tag.")
     parser.add_argument(
         "--annotate",
@@ -47,19 +52,28 @@ def run(values) -> int:
             f"Received: {', '.join(map(repr, values.files))}."
         )
     pictures = _pictures(values, paths)
+    with common.open_registry(values) as registry:
+        return _run(values, paths, pictures, registry)
 
+
+def _run(values, paths: list[str], pictures: dict[str, str], registry) -> int:
     from faketagger_tf.batch import Gate, reason
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
     tagger = common.load_tagger(values)
+    if registry is None:
+        trace, columns = functools.partial(trace_file, tagger), TRACE_COLUMNS
+    else:
+        from faketagger_tf.registry.reader import COLUMNS, RegisteredReader
+
+        trace, columns = RegisteredReader(tagger, registry).trace_file, COLUMNS
     gate = Gate()
-    report = common.Report(values, TRACE_COLUMNS, _text)
+    report = common.Report(values, columns, _text)
 
     def trace_one(path: str) -> list[dict]:
         try:
             with gate(path):
-                return trace_file(
-                    tagger,
+                return trace(
                     path,
                     values.fpr,
                     every_face=values.all,
@@ -67,7 +81,7 @@ def run(values) -> int:
                     canvas=values.canvas,
                 )
         except Exception as error:
-            row = dict.fromkeys(TRACE_COLUMNS) | {"file": path, "found": False}
+            row = dict.fromkeys(columns) | {"file": path, "found": False}
             return [row | {"error": reason(error)}]
 
     failed, found = [], False
@@ -122,10 +136,33 @@ def _pictures(values, paths: list[str]) -> dict[str, str]:
 def _text(row: dict) -> str:
     name = printable(row["file"])
     notes = "".join(f"  ({one_line(note)})" for note in row["notes"])
+    p_values = f"p {row['p_value']:.2g}"
+    if "registered_p_value" in row:
+        p_values += (
+            f"  registered p {row['registered_p_value']:.2g} of "
+            f"{row['registered_payloads']}"
+        )
     if not row["found"]:
-        return f"{name}  no tag  p {row['p_value']:.2g}{notes}"
+        return f"{name}  no tag  {p_values}{notes}"
     mirrored = "  mirrored" if row["mirrored"] else ""
     return (
-        f"{name}  payload {row['payload']}  p {row['p_value']:.2g}  "
-        f"{row['corrected_bits']} bits corrected{mirrored}{notes}"
+        f"{name}  payload {row['payload']}  {p_values}  "
+        f"{row['corrected_bits']} bits corrected{mirrored}{_record(row)}{notes}"
     )
+
+
+def _record(row: dict) -> str:
+    """What is on record."""
+    if "record_state" not in row:
+        return ""
+    if row["record_state"] is None:
+        return "  no record"
+    told = [
+        row["verdict"] or "not compared",
+        f"of {row['record_file']!r}",
+        f"owner {row['record_owner']!r}" if row["record_owner"] else "",
+        f"tagged {row['record_created']}",
+        "" if row["record_state"] == "written" else row["record_state"],
+        f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
+    ]
+    return "".join(f"  {one_line(part)}" for part in told if part)

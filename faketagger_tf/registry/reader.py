@@ -2,13 +2,14 @@
 
 reader = RegisteredReader(tagger, registry)
 for finding in reader.examine(suspect):
-    finding.reading.registered_p_value, finding.record, finding.verdict
+    finding.reading.registered_p_value, finding.record, finding.change
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import threading
 import time
 
@@ -24,10 +25,24 @@ from faketagger_tf.registry.fingerprint import (
 )
 from faketagger_tf.registry.records import Record
 from faketagger_tf.registry.store import Registry
+from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
 
 REFRESH = 1.0  # Seconds for which newly issued payloads may go unnoticed.
+FINDING_COLUMNS = (
+    "registered_p_value",
+    "registered_payloads",
+    "verdict",
+    "changed_face",
+    "changed_around",
+    "record_file",
+    "record_owner",
+    "record_note",
+    "record_created",
+    "record_state",
+    "record_revoked",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +60,6 @@ class Finding:
     reading: Reading
     record: Record | None = None
     change: Change | None = None
-
-    @property
-    def verdict(self) -> str:
-        """The change's verdict; "" without one."""
-        return self.change.verdict if self.change else ""
 
 
 class RegisteredReader:
@@ -117,6 +127,25 @@ class RegisteredReader:
         readings = self.tagger.examine(photo, fpr, self.payloads())
         return [self._finding(photo, reading) for reading in readings]
 
+    def trace_file(self, path: str | os.PathLike, fpr: float, **options) -> list[dict]:
+        """Reads the tags of a photo file: `file_jobs.trace_file` with the registry.
+
+        Args:
+            path, fpr, **options: as there.
+
+        Returns:
+            Rows with `COLUMNS`.
+
+        Raises:
+            ValueError, RegistryError: as there, and as `examine`.
+        """
+
+        def look(photo):
+            found = self.examine(photo, fpr)
+            return [(finding.reading, finding_row(finding)) for finding in found]
+
+        return trace_file(self.tagger, path, fpr, look=look, **options)
+
     def _finding(self, photo: np.ndarray, reading: Reading) -> Finding:
         if not reading.found:
             return Finding(reading)
@@ -133,6 +162,33 @@ class RegisteredReader:
         # Which of its faces it was is not on record: the most alike.
         change = min(changes, key=lambda c: c.face + c.surroundings, default=None)
         return Finding(reading, record, change)
+
+
+COLUMNS = (*TRACE_COLUMNS, *FINDING_COLUMNS)
+
+
+def finding_row(finding: Finding) -> dict:
+    """Returns what the registry knows of a face as plain values, `FINDING_COLUMNS`.
+
+    "changed_face" and "changed_around" are the shares of the fingerprints' bits that
+    differ, 0 to 1. Times are ISO 8601 in UTC. What there is no record of is None.
+    """
+    reading, record, change = finding.reading, finding.record, finding.change
+    revoked = record and record.revoked
+    values = (
+        reading.registered_p_value,
+        reading.registered_payloads,
+        change and change.verdict,
+        change and round(change.face, 3),
+        change and round(change.surroundings, 3),
+        record and record.file,
+        record and record.owner,
+        record and record.note,
+        record and record.created.isoformat(timespec="seconds"),
+        record and record.state,
+        revoked and revoked.isoformat(timespec="seconds"),
+    )
+    return dict(zip(FINDING_COLUMNS, values, strict=True))
 
 
 def suspect_matrix(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:

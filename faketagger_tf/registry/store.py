@@ -78,15 +78,18 @@ def open_registry(url: str) -> Registry:
         ValueError: another kind of URL, or a package is not installed.
     """
     registry = Registry(url)
-    with registry._connect() as connection:
+    with registry.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     script = ScriptDirectory.from_config(_alembic())
     if found == script.get_current_head():
         return registry
     if found is None:
-        problem = "holds no registry yet; `init_registry` makes one"
+        problem = "holds no registry yet; `faketagger registry init` makes one"
     elif found in {revision.revision for revision in script.walk_revisions()}:
-        problem = f"has older tables ({found}); `init_registry` brings them up to date"
+        problem = (
+            f"has older tables ({found}); `faketagger registry init` brings them up to "
+            "date"
+        )
     else:
         problem = f"was made by a newer version ({found})"
     raise RegistryError(f"The database {registry.name!r} {problem}.")
@@ -208,7 +211,7 @@ class Registry:
                 format_payload(value, payload_bits)
                 for value in range(1 << payload_bits)
             ]
-            with self._connect() as connection:
+            with self.connect() as connection:
                 query = sa.select(RECORDS.c.payload).where(RECORDS.c.state != ABANDONED)
                 taken = set(connection.scalars(query))
             free = [value for value in every if value not in taken]
@@ -460,7 +463,7 @@ class Registry:
         )
         if after is not None:
             query = query.where(RECORDS.c.created > after)
-        with self._connect() as connection:
+        with self.connect() as connection:
             rows = connection.execution_options(stream_results=True).scalars(query)
             values = np.fromiter((int(value, 16) for value in rows), np.uint64)
         return np.sort(values)
@@ -477,7 +480,7 @@ class Registry:
         query = query.select_from(RECORDS)
         if after is not None:
             query = query.where(RECORDS.c.created > after)
-        with self._connect() as connection:
+        with self.connect() as connection:
             return tuple(connection.execute(query).one())
 
     def reclaim(
@@ -531,7 +534,7 @@ class Registry:
                 yield Problem(record.payload, "changed", path)
 
     def _read(self, query: sa.Select) -> list[Record]:
-        with self._connect() as connection:
+        with self.connect() as connection:
             return select_records(connection, query)
 
     @contextlib.contextmanager
@@ -542,7 +545,8 @@ class Registry:
             yield connection
 
     @contextlib.contextmanager
-    def _connect(self) -> Iterator[sa.Connection]:
+    def connect(self) -> Iterator[sa.Connection]:
+        """A connection to read with, whose failure is one sentence."""
         with self._sentence(), self.engine.connect() as connection:
             yield connection
 

@@ -65,3 +65,14 @@ FACES = sa.Table(
     sa.Column("face", sa.String, nullable=False),
     sa.Column("surroundings", sa.String, nullable=False),
 )
+
+# Access keys of a server's users, by the SHA-256 of each.
+KEYS = sa.Table(
+    "keys",
+    METADATA,
+    sa.Column("digest", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, unique=True),
+    sa.Column("scopes", sa.String, nullable=False),
+    sa.Column("created", Utc, nullable=False),
+    sa.Column("revoked", Utc),
+)

@@ -276,6 +276,7 @@ def trace_file(
     every_face: bool = False,
     picture: str | os.PathLike | None = None,
     canvas: str | os.PathLike | None = None,
+    look: Callable[[np.ndarray], list[tuple[Reading, dict]]] | None = None,
 ) -> list[dict]:
     """Reads the tags of a photo file, damaged ones too; see `suspect.read_suspect`.
 
@@ -286,11 +287,14 @@ def trace_file(
         every_face: return faces without a tag too.
         picture: where to write the photo with its readings drawn on it.
         canvas: where to write the canvas of the best reading, as `lite` reads it.
+        look: reads the pixels instead of `Tagger.examine`: to readings, each with
+            columns of its own.
 
     Returns:
-        Rows with `TRACE_COLUMNS`, at least one: a photo without a tag has the row of
-        its most suspicious face. "notes" say what had to be done to read the file. The
-        last row's "error" names a picture that could not be written.
+        Rows with `TRACE_COLUMNS`, and those of `look`; at least one: a photo without a
+        tag has the row of its most suspicious face. "notes" say what had to be done
+        to read the file. The last row's "error" names a picture that could not be
+        written.
 
     Raises:
         ValueError: the photo cannot be read, or `fpr` is not between 0 and 1.
@@ -303,23 +307,28 @@ def trace_file(
     bits = tagger.config.payload_bits
     suspect = read_suspect(path)
     photo = suspect.pixels
-    readings = tagger.examine(photo, fpr)
-    best = min(readings, key=lambda reading: reading.p_value)
-    shown = [reading for reading in readings if reading.found or every_face] or [best]
+    if look is None:
+        seen = [(reading, {}) for reading in tagger.examine(photo, fpr)]
+    else:
+        seen = look(photo)
+    readings = [reading for reading, _ in seen]
+    best = min(seen, key=lambda pair: (not pair[0].found, pair[0].p_value))
+    shown = [pair for pair in seen if pair[0].found or every_face] or [best]
     rows = [
         {
             "file": os.fspath(path),
             **reading_row(reading, bits),
             "notes": list(suspect.notes),
             "error": "",
+            **more,
         }
-        for reading in shown
+        for reading, more in shown
     ]
     try:
         if picture:
             write_image(picture, annotate(photo, readings, bits))
         if canvas:
-            write_image(canvas, tagger.canvas_image(photo, best.canvas))
+            write_image(canvas, tagger.canvas_image(photo, best[0].canvas))
     except Exception as error:
         rows[-1]["error"] = reason(error)
     return rows

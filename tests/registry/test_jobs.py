@@ -58,6 +58,6 @@ def test_a_file_and_its_record(tagger, registry, photo, tmp_path):
     assert list(registry.check()) == []
     reader = RegisteredReader(tagger, registry)
     (finding,) = reader.examine(read_photo(output))
-    assert finding.record == record and finding.verdict == "same photo"
+    assert finding.record == record and finding.change.verdict == "same photo"
     assert finding.reading.registered_payloads == 1
     assert finding.reading.registered_p_value < finding.reading.p_value < 1e-6
