@@ -9,16 +9,12 @@ from faketagger_tf.cli.parser import Parser, whole_number
 
 FORM = "serve --registry=URL"
 SUMMARY = "Serve the registry: tag, trace and look up over HTTP, and on a page."
-_PACKAGES = ("alembic", "fastapi", "imagehash", "limits", "prometheus_client")
-_PACKAGES += ("python_multipart", "sqlalchemy", "uvicorn")
+_PACKAGES = ("fastapi", "limits", "prometheus_client", "python_multipart", "uvicorn")
 
 
 def define(parser: Parser) -> None:
     """Defines arguments and flags."""
-    parser.add_argument(
-        "--registry",
-        help="The records: sqlite:///tags.db or postgresql://user@host/database.",
-    )
+    common.add_registry_flag(parser, "The records:")
     common.add_tagger_flags(parser)
     common.add_fpr_flag(parser)
     parser.add_argument(
@@ -91,17 +87,17 @@ def run(values) -> int:
     """Serves until it is interrupted; returns the exit code."""
     import importlib.util
 
+    if not values.registry:
+        raise ValueError("--registry must be given. Received: nothing.")
+    common.require_registry()
     missing = [name for name in _PACKAGES if not importlib.util.find_spec(name)]
     if missing:
         raise ValueError(
             f"Serving needs packages that are not installed: {', '.join(missing)}. "
             'Accepted: pip install "faketagger-tf[registry,serving]".'
         )
-    if not values.registry:
-        raise ValueError("--registry must be given. Received: nothing.")
 
     from faketagger_tf.desk import Limits, make_app, make_listener, serve
-    from faketagger_tf.registry import open_registry
 
     limits = Limits(
         max_body=values.max_body_mb * 2**20,
@@ -112,7 +108,7 @@ def run(values) -> int:
         upload_seconds=values.upload_seconds,
         work_seconds=values.work_seconds,
     )
-    with open_registry(values.registry) as registry:
+    with common.open_registry(values) as registry:
         tagger = common.load_tagger(values)
         app = make_app(
             tagger,

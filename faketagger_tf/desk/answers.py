@@ -192,10 +192,9 @@ def _in_words(finding: Finding) -> str:
         return "No tag was found in this face. That does not show that it never had one."
     if finding.record is None:
         return "It carries a tag, but this registry has not issued its payload."
-    told = _CHANGES.get(
-        finding.verdict,
-        "The record has no fingerprints: what has changed is not known.",
-    )
+    told = "The record has no fingerprints: what has changed is not known."
+    if finding.change:
+        told = _CHANGES[finding.change.verdict]
     if finding.record.revoked:
         told += f" Its record was revoked on {finding.record.revoked:%d %B %Y}."
     return told

@@ -17,8 +17,6 @@ An error is `{"error": "one sentence"}` with status 400 (a form that is no form)
 500. What is no HTTP is refused by uvicorn in its own words.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import dataclasses
@@ -263,8 +261,8 @@ class Desk:
 
     def _heat_map(self, suspect, finding: Finding) -> HeatMap | None:
         """Of the record's faces, the map of the one that is most alike."""
-        record = finding.record
-        if record is None or finding.verdict == "another photo":
+        record, change = finding.record, finding.change
+        if record is None or (change and change.verdict == "another photo"):
             return None
         canvas, config = finding.reading.canvas, self.tagger.config
         maps = [
