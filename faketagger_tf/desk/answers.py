@@ -189,7 +189,7 @@ def _change(change: Change | None) -> ChangeAnswer | None:
 
 def _in_words(finding: Finding) -> str:
     if not finding.reading.found:
-        return "No tag was found in this face. That does not show that it never had one."
+        return "No tag was found in this face, which does not show that it had none."
     if finding.record is None:
         return "It carries a tag, but this registry has not issued its payload."
     told = "The record has no fingerprints: what has changed is not known."

@@ -11,10 +11,10 @@ A key (`registry.access`) comes as `Authorization: Bearer KEY`; the scope `trace
 trace and single records, `tag` opens tag, `admin` everything. With `public_trace`
 whoever can reach the desk may trace, and sees of a record what is not its owner's own.
 
-An error is `{"error": "one sentence"}` with status 400 (a form that is no form), 401,
-403, 404, 405, 408 (a stalled upload), 413 (too many bytes or pixels), 415 (no form), 422
-(a photo that cannot be read or tagged, or a field), 429 and 503 with `Retry-After`, or
-500. What is no HTTP is refused by uvicorn in its own words.
+An error is `{"error": "one sentence"}` with status 400 (a damaged form), 401, 403, 404,
+405, 408 (a stalled upload), 413 (too many bytes or pixels), 415 (no form), 422 (a photo
+that cannot be read or tagged, or a field), 429 and 503 with `Retry-After`, or 500. What
+is no HTTP is refused by uvicorn in its own words.
 """
 
 import base64

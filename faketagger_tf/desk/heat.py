@@ -57,7 +57,7 @@ class HeatMap:
         """What the map can show, and what it cannot."""
         return (
             "Colours show where the suspect differs from the thumbnail on record by "
-            f"{CHANGED:g} grey levels or more. The two were compared with {self.pixels} "
+            f"{CHANGED:g} grey levels or more. Both were compared with {self.pixels} "
             "pixels across this picture: it cannot show smaller changes than some of "
             "those, does not tell an edit from a bad copy, and says nothing of what "
             "lies outside of it."

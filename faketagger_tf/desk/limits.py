@@ -76,8 +76,8 @@ class Limits:
             return rates.parse_many(self.rate)
         except ValueError:
             raise ValueError(
-                f"A rate must be a number of requests in a time. Received: "
-                f"{self.rate!r}. Accepted: for example 120/minute, or 5/second;500/hour."
+                "A rate must be a number of requests in a time. Received: "
+                f"{self.rate!r}. Accepted: such as 120/minute, or 5/second;500/hour."
             ) from None
 
 
@@ -224,6 +224,8 @@ class _Body:
         length = headers.get(b"content-length", b"")
         self.ended = length in (b"", b"0") and b"transfer-encoding" not in headers
         self._declared = int(length) if length.isdigit() else 0
+        # Such a client sends nothing before it is asked to.
+        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
         self._receive, self._limits = receive, limits
         self._size = 0
         self._begun = asyncio.get_running_loop().time()
@@ -251,6 +253,8 @@ class _Body:
         return message
 
     async def drain(self) -> None:
+        if self._waits and not self._size:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while not self.ended:
@@ -264,8 +268,7 @@ class _Body:
     def _too_large(self) -> Refusal:
         return Refusal(
             413,
-            "The request is too large. Accepted: up to "
-            f"{self._limits.max_body} bytes.",
+            f"The request is too large. Accepted: up to {self._limits.max_body} bytes.",
         )
 
 

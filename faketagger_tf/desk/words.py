@@ -45,7 +45,9 @@ def registered(p_value: float | None, payloads: int) -> str:
     if p_value is None or not payloads:
         return "There is no payload on record to compare it with."
     if p_value > NOTHING:
-        return f"None of the {payloads:,} payloads on record looks like it (p above 0.1)."
+        return (
+            f"None of the {payloads:,} payloads on record looks like it (p above 0.1)."
+        )
     return (
         f"Compared with the {payloads:,} payloads on record: a face without a tag lies "
         f"as near to one of them {once_in(p_value)} (p = {p_value:.1g})."
