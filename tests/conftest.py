@@ -21,6 +21,7 @@ SLOW = (
     "cli/test_tag.py",
     "data/test_pipeline.py",
     "data/test_tfrecord.py",
+    "desk/",
     "export/",
     "registry/test_load.py",
     "tagging/test_file_jobs.py",

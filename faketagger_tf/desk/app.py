@@ -234,7 +234,7 @@ class Desk:
     def describe(self) -> answers.TaggerAnswer:
         """The tagger as answers name it."""
         return answers.TaggerAnswer(
-            preset=self.tagger.config.preset,
+            preset=self.tagger.config.preset or "a tagger without a name",
             format_version=Record.format_version,
             release=importlib.metadata.version("faketagger-tf"),
         )

@@ -44,19 +44,18 @@ def registered(p_value: float | None, payloads: int) -> str:
     """What a p-value says of a tag with one of the payloads on record."""
     if p_value is None or not payloads:
         return "There is no payload on record to compare it with."
+    asked = f"Compared with the payloads on record (N = {payloads:,}):"
     if p_value > NOTHING:
-        return (
-            f"None of the {payloads:,} payloads on record looks like it (p above 0.1)."
-        )
+        return f"{asked} nothing here is near to one (p above 0.1)."
     return (
-        f"Compared with the {payloads:,} payloads on record: a face without a tag lies "
-        f"as near to one of them {once_in(p_value)} (p = {p_value:.1g})."
+        f"{asked} a face without a tag is as near to one of them {once_in(p_value)} "
+        f"(p = {p_value:.1g})."
     )
 
 
 def rate(fpr: float) -> str:
     """From when on a tag counts as found."""
     return (
-        f"A tag counts as found from p = {fpr:.1g} on: of faces without a tag, "
-        f"{once_in(fpr)} would be called tagged."
+        f"A tag counts as found if one of the two p is at most {fpr:.0e}: a face without "
+        f"a tag is called tagged {once_in(fpr)} by each."
     )

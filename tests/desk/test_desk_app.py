@@ -117,7 +117,7 @@ def test_tracing_says_what_the_library_says(desk, tagged):
     assert made["found"] and made["payload"] == payload == finding.record.payload
     assert made["p_value"] == finding.reading.p_value < 1e-6
     assert made["registered_p_value"] == finding.reading.registered_p_value < 1e-6
-    assert answer["payloads"] == len(reader.payloads()) >= 2
+    assert answer["payloads"] == len(reader.payloads()) >= 1
     assert answer["false_positive_rate"] == 1e-6
     assert made["mirrored"] is True
     assert made["record"]["owner"] == "Zoë" and made["record"]["note"] == 'a "note"'
@@ -125,7 +125,7 @@ def test_tracing_says_what_the_library_says(desk, tagged):
     assert made["in_words"].startswith("This is the photo on record; no change")
     assert answer["in_words"] == "A tag was found, with its record."
     blind, registered, rate = made["sure_in_words"]
-    assert "once in 10^" in blind and f"are {answer['payloads']}:" in registered
+    assert "once in 10^" in blind and f"(N = {answer['payloads']})" in registered
     assert "once in 1 million" in rate
     assert answer["tagger"]["format_version"] == 1
     assert re.fullmatch(r"\d+\.\d+\.\d+", answer["tagger"]["release"])
