@@ -3,8 +3,8 @@
     python -m tools.desk [PHOTO]
 
 Tags a photo into a new registry, swaps its face, saves it as JPEG 75, traces that on
-the page of a desk and writes `build/desk/desk.png`. Without a PHOTO it is scikit-image's
-astronaut. Needs `npm ci` in web/ and Chromium, as the tests of the page do.
+the page of a desk and writes `build/desk/desk.png`. Without a PHOTO it is
+scikit-image's astronaut. Needs `npm ci` in web/ and Chromium, as the tests of the page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from faketagger_tf.registry.jobs import tag_into_registry
 from faketagger_tf.tagging.tagger import Tagger
 
 FOLDER = pathlib.Path("build/desk")
-WIDTH, HEIGHT = 900, 1100  # Of the picture, in pixels.
+WIDTH, HEIGHT = 900, 960  # Of the picture, in pixels.
 ABOUT = {"owner": "Newsroom", "note": "Crew portrait, front page"}
 
 

@@ -48,6 +48,7 @@ try {
     status: await text("status"),
     focus: await focused(),
     text: (await page.isVisible("#result")) ? await page.innerText("#result") : "",
+    frames: await page.$$eval("#readings polygon", (frames) => frames.map((frame) => frame.getAttribute("points"))),
     pictures: await page.$$eval("#readings img", (images) =>
       images.filter((image) => image.checkVisibility()).map((image) => [image.alt, image.complete && image.naturalWidth]),
     ),

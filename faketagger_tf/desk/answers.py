@@ -219,6 +219,8 @@ class TraceAnswer(Model):
     )
     payloads: int = Field(description="N, the number of payloads compared with.")
     notes: list[str] = Field(description="What had to be done to read the file.")
+    width: int = Field(description="Of the suspect, upright, in pixels.")
+    height: int
     readings: list[ReadingAnswer]
 
 

@@ -256,6 +256,8 @@ class Desk:
             false_positive_rate=self.fpr,
             payloads=findings[0].reading.registered_payloads,
             notes=list(suspect.notes),
+            width=suspect.pixels.shape[1],
+            height=suspect.pixels.shape[0],
             readings=readings,
         )
 
@@ -288,12 +290,19 @@ class Desk:
             self.registry,
             form.data,
             f"{stem or 'photo'}{extension}",
-            owner=form.fields.get("owner", ""),
-            note=form.fields.get("note", ""),
+            owner=_text(form, "owner"),
+            note=_text(form, "note"),
             quality=_quality(form.fields.get("quality")),
             retag=form.fields.get("retag") == "true",
         )
         return tagged, extension.lower()
+
+
+def _text(form: Form, name: str) -> str:
+    text = form.fields.get(name, "")
+    if "\0" in text:  # Which PostgreSQL cannot store.
+        raise ValueError(f"{name} must be text. Received: a zero byte in it.")
+    return text
 
 
 def _quality(text: str | None) -> int | None:
@@ -585,6 +594,7 @@ def _record_routes(desk: Desk) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> answers.RecordsAnswer:
         """Lists records, the newest first."""
+        search = search.replace("\0", "")  # Which is in no record.
         records = desk.registry.search(search, _parse_cursor(before), limit)
         last = records[-1] if len(records) == limit else None
         return answers.RecordsAnswer(

@@ -22,6 +22,7 @@ from faketagger_tf.photos import (
 from faketagger_tf.registry import FaceRecord, Record
 from faketagger_tf.tagging.compare import (
     CHANGED,
+    HOTTEST,
     SIDE,
     align,
     difference,
@@ -56,11 +57,11 @@ class HeatMap:
     def in_words(self) -> str:
         """What the map can show, and what it cannot."""
         return (
-            "Colours show where the suspect differs from the thumbnail on record by "
-            f"{CHANGED:g} grey levels or more. Both were compared with {self.pixels} "
-            "pixels across this picture: it cannot show smaller changes than some of "
-            "those, does not tell an edit from a bad copy, and says nothing of what "
-            "lies outside of it."
+            "Colours show where the suspect differs from the thumbnail on record: from "
+            f"blue, as any copy does, to red, for {HOTTEST:g} grey levels and more. "
+            f"Both were compared with {self.pixels} pixels across this picture: it cannot "
+            "show smaller changes than some of those, does not tell an edit from a bad "
+            "copy, and says nothing of what lies outside of it."
         )
 
 

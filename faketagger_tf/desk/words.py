@@ -56,6 +56,6 @@ def registered(p_value: float | None, payloads: int) -> str:
 def rate(fpr: float) -> str:
     """From when on a tag counts as found."""
     return (
-        f"A tag counts as found if one of the two p is at most {fpr:.0e}: a face without "
-        f"a tag is called tagged {once_in(fpr)} by each."
+        f"A tag counts as found if one of the two p is at most {fpr:.0e}: each of them "
+        f"calls a face without a tag tagged {once_in(fpr)}."
     )

@@ -414,7 +414,8 @@ class Registry:
         a large registry takes a while.
 
         Args:
-            text: upper and lower case are one; empty for all.
+            text: upper and lower case are one (in SQLite of ASCII alone); empty for
+                all.
             before: (created, payload) of the last record of the page before.
             limit: number of records.
         """

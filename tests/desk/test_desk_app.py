@@ -91,6 +91,8 @@ def test_what_cannot_be_tagged(desk, tagged, photo):
     for quality in ("0", "101", "high", "9" * 50, "²"):
         status, sentence = ask(photo, quality=quality)
         assert status == 422 and sentence.startswith("quality must be a whole number")
+    status, sentence = ask(photo, owner="a\0b")
+    assert status == 422 and sentence.startswith("owner must be text")
     assert desk.registry.census() == before
     answer = desk.call(
         "POST",

@@ -6,6 +6,7 @@ Needs `npm ci` in web/, and Chromium (`CHROMIUM` names it if not /usr/bin/chromi
 import json
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ pytest.importorskip("fastapi", reason="pip install -r requirements-serving.txt")
 import desk_server
 
 from faketagger_tf.drawn import draw_photo, identity_from_seed
-from faketagger_tf.photos import decode_photo, encode_image, write_image
+from faketagger_tf.photos import decode_photo, encode_image, read_photo, write_image
 from faketagger_tf.registry import Record
 
 WEB = pathlib.Path(__file__).parents[2] / "web"
@@ -108,8 +109,15 @@ def test_a_copy_is_shown_beside_its_record(said, folder, desk):
     assert text.count("once in 10^") == 2 and "(N = 22)" in text
     assert "cannot show smaller changes" in text
     pictures = dict(shown["pictures"])
-    assert pictures.pop("The suspect") == 260
+    assert pictures.pop("The suspect, with a frame around what was read") == 260
     assert list(pictures.values()) == [256, 256] and len(pictures) == 2
+
+
+def test_a_frame_is_around_what_was_read(said, folder, desk):
+    (frame,) = photo(said, folder, "copy.jpg")["frames"]
+    corners = np.reshape([float(v) for v in re.split("[ ,]", frame)], (4, 2))
+    (reading,) = desk.desk.tagger.read(read_photo(folder / "copy.jpg"))
+    np.testing.assert_allclose(corners, reading.corners, atol=0.06)
 
 
 def test_dropping_a_photo_is_choosing_it(said, folder):
@@ -126,7 +134,8 @@ def test_an_untagged_photo_has_no_record(said, folder):
     shown = photo(said, folder, "untagged.png")
     assert shown["text"].startswith("No tag was found.")
     assert "does not show that it had none" in shown["text"]
-    assert [alt for alt, _ in shown["pictures"]] == ["The suspect"]
+    (picture,) = shown["pictures"]
+    assert picture[0].startswith("The suspect")
 
 
 def test_a_forged_tag_is_called_another_photo(said, folder):

@@ -63,13 +63,15 @@ function showPicture(figure, address) {
   if (address) figure.querySelector("img").src = address;
 }
 
-function showReading(reading) {
+function showReading(reading, answer) {
   const article = $("reading").content.cloneNode(true).firstElementChild;
   const part = (name) => article.querySelector(name);
   part("h4").textContent = reading.found ? `Payload ${reading.payload}` : "A face without a tag";
   if (reading.mirrored && reading.found) part("h4").textContent += ", read from a mirrored copy";
   part(".change").textContent = reading.in_words;
   showPicture(part(".suspect"), last.photo);
+  part("svg").setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
+  part("polygon").setAttribute("points", reading.corners.join(" "));
   showPicture(part(".source"), reading.record?.thumbnail);
   showPicture(part(".heat"), reading.heat_map?.picture);
   part(".heatwords").textContent = reading.heat_map?.in_words ?? "";
@@ -88,7 +90,8 @@ function showAnswer(answer, name) {
   $("notes").replaceChildren(
     ...answer.notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
   );
-  $("readings").replaceChildren(...answer.readings.map(showReading));
+  const readings = [...answer.readings].sort((one, other) => other.found - one.found);
+  $("readings").replaceChildren(...readings.map((reading) => showReading(reading, answer)));
   const about = answer.tagger;
   $("about").textContent =
     `Read with ${about.preset}, tag format ${about.format_version}, faketagger-tf ${about.release}; ` +
