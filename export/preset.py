@@ -5,10 +5,13 @@
 
 The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
 networks, `decoder.tflite`, `encoder.tflite` (its weights as halves), which tag and
-trace without TensorFlow, and the run's calibration of p-values, if it has one; that
-goes into `decoder.tflite` too, so that it has to be made first, by
+trace without TensorFlow, and the run's calibrations of blind and registered p-values,
+if it has them; the first goes into `decoder.tflite` too, so that it has to be made
+before, by
 
     python -m trainers.calibrate --tagger=runs/portrait128 --data=photos --split=train
+
+and the second by `python -m faketagger_tf.evaluation.registry --fit=FILE`.
 
 The second writes `faketagger_tf/weights/swaps/one/`, a face-swap model in half
 precision, which halves its size. A model card (`card.md`) is added by hand;
@@ -34,6 +37,7 @@ from faketagger_tf.presets import (
     FACESWAP_CONFIG,
     PRESENCE,
     PRESETS,
+    REGISTERED,
     SWAPS,
     faceswap_folder,
     load_faceswap,
@@ -62,7 +66,7 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
         ValueError: there is no such tagger, or the folder cannot be written.
     """
     config, encoder, decoder = load_tagger(source)
-    presence = load_presence(source)
+    presence, registered = load_presence(source), load_presence(source, REGISTERED)
     config = dataclasses.replace(config, preset=name)
     folder = root / name
     files = {
@@ -71,11 +75,13 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
     }
     # First, so that a killed run never leaves new weights with old p-values, or old
     # .tflite files, which would be preferred to them.
-    for file in (PRESENCE, *files):
+    for file in (PRESENCE, REGISTERED, *files):
         (folder / file).unlink(missing_ok=True)
     save_tagger(folder, config, encoder, decoder)
     if presence:
         save_presence(folder, presence)
+    if registered:
+        save_presence(folder, registered, REGISTERED)
     for file, content in files.items():
         write_model(str(folder / file), content, overwrite=True)
     return folder

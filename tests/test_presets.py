@@ -17,6 +17,7 @@ from faketagger_tf.models import (
     build_faceswap,
 )
 from faketagger_tf.presets import (
+    REGISTERED,
     load_faceswap,
     load_presence,
     load_swaps,
@@ -109,6 +110,10 @@ def test_calibration_round_trip_and_errors(tagger):
     assert load_presence(folder) is None
     presence = Presence(1.5, 0.1, 1.2, 300, 9.0)
     save_presence(folder, presence)
+    assert load_presence(folder) == presence
+    assert load_presence(folder, REGISTERED) is None
+    save_presence(folder, Presence(2.5), REGISTERED)
+    assert load_presence(folder, REGISTERED) == Presence(2.5)
     assert load_presence(folder) == presence
     (folder / "presence.json").write_text('{"threshold": "high"}')
     with pytest.raises(ValueError, match="finite"):

@@ -139,7 +139,7 @@ def _text(row: dict) -> str:
     p_values = f"p {row['p_value']:.2g}"
     if "registered_p_value" in row:
         p_values += (
-            f"  registered p {row['registered_p_value']:.2g} of "
+            f"  registered p {row['registered_p_value']:.2g} among "
             f"{row['registered_payloads']}"
         )
     if not row["found"]:

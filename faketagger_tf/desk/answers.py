@@ -67,7 +67,7 @@ class RecordAnswer(Model):
             public: leave out what is the owner's own: file, note, key, original.
         """
         fields = {name: getattr(record, name) for name in cls.model_fields}
-        fields["faces"] = [face.box for face in record.faces]
+        fields["faces"] = [_rounded(face.box) for face in record.faces]
         if record.thumbnail:
             fields["thumbnail"] = data_url(record.thumbnail)
         if public:
@@ -163,7 +163,7 @@ class ReadingAnswer(Model):
             registered_p_value=reading.registered_p_value if count else None,
             mirrored=reading.mirrored,
             corrected_bits=reading.corrected_bits,
-            box=tuple(round(value, 1) for value in reading.box),
+            box=_rounded(reading.box),
             corners=reading.corners.round(1).tolist(),
             record=RecordAnswer.of(record, public) if record else None,
             change=_change(change),
@@ -175,6 +175,10 @@ class ReadingAnswer(Model):
                 words.rate(fpr),
             ],
         )
+
+
+def _rounded(box) -> tuple[float, ...]:
+    return tuple(round(value, 1) for value in box)
 
 
 def _change(change: Change | None) -> ChangeAnswer | None:

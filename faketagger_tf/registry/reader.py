@@ -164,7 +164,8 @@ class RegisteredReader:
         return Finding(reading, record, change)
 
 
-COLUMNS = (*TRACE_COLUMNS, *FINDING_COLUMNS)
+# What is known of the file comes last, as there.
+COLUMNS = (*TRACE_COLUMNS[:-2], *FINDING_COLUMNS, *TRACE_COLUMNS[-2:])
 
 
 def finding_row(finding: Finding) -> dict:

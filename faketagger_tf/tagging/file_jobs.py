@@ -318,9 +318,9 @@ def trace_file(
         {
             "file": os.fspath(path),
             **reading_row(reading, bits),
+            **more,
             "notes": list(suspect.notes),
             "error": "",
-            **more,
         }
         for reading, more in shown
     ]

@@ -11,6 +11,7 @@ from faketagger_tf.messages.presence import Presence
 from faketagger_tf.models import FaceswapConfig, build_faceswap
 from faketagger_tf.presets import (
     PRESENCE,
+    REGISTERED,
     load_faceswap,
     load_presence,
     load_tagger,
@@ -60,9 +61,11 @@ def test_calibration_is_the_runs_and_the_card_stays(config, models, tmp_path):
 
     presence = Presence(1.5, 0.1, 1.25, 300, 9.0)
     save_presence(run, presence)
+    save_presence(run, Presence(2.5), REGISTERED)
     preset.export_tagger(run, "mine", root)
     assert load_presence(folder) == presence
     about = lite.load_description(str(folder / "decoder.tflite"))
+    assert load_presence(folder, REGISTERED) == Presence(2.5)
     assert about["presence"] == {"threshold": 1.5, "rate": 0.1, "scale": 1.25}
     # Published once more from itself.
     preset.export_tagger(folder, "mine", root)

@@ -6,7 +6,12 @@ import pytest
 from faketagger_tf.messages import MessageCode
 from faketagger_tf.messages.keys import KeyedCode
 from faketagger_tf.messages.presence import Presence, surprise
-from faketagger_tf.messages.registered import Match, WordIndex, pack_words
+from faketagger_tf.messages.registered import (
+    Match,
+    PayloadIndex,
+    WordIndex,
+    pack_words,
+)
 
 
 def every_cosine(code: MessageCode, payloads, logits: np.ndarray) -> np.ndarray:
@@ -157,3 +162,27 @@ def test_errors():
         pack_words(code, np.array([1 << 32]))
     with pytest.raises(ValueError, match="from 0 to"):
         pack_words(code, np.array([-1]))
+
+
+@pytest.mark.parametrize(
+    ("payload_bits", "message_bits", "keyed"),
+    [(32, 64, False), (32, 64, True), (80, 128, False)],
+)
+def test_an_index_that_grows_is_the_index_of_all(payload_bits, message_bits, keyed):
+    code = MessageCode(payload_bits, message_bits, 4)
+    cipher = KeyedCode(b"k" * 16, payload_bits, message_bits) if keyed else None
+    rng = np.random.default_rng(payload_bits)
+    payloads = [int(rng.integers(1 << 31)) << payload_bits - 31 for _ in range(200)]
+    whole = PayloadIndex(code, payloads, cipher)
+    grown = PayloadIndex(code, payloads[:50], cipher).extended(payloads[40:])
+    assert len(whole) == len(grown) == 200
+    logits = rng.normal(size=(3, message_bits))
+    word = payloads[123] if cipher is None else cipher.encipher(payloads[123])
+    logits[1] = 2.0 * code.encode([word])[0] - 1
+    logits[1, :3] *= -0.1
+    for index in (whole, grown):
+        nearest = index.search(logits, 50)
+        assert nearest.payload == payloads[123]
+        assert (nearest.place, nearest.differing) == (1, 3)
+        assert nearest.p_value < 1e-9
+    assert PayloadIndex(code, []).search(logits).payload is None
