@@ -10,6 +10,18 @@ from faketagger_tf.cli.parser import Parser, whole_number
 FORM = "serve --registry=URL"
 SUMMARY = "Serve the registry: tag, trace and look up over HTTP, and on a page."
 _PACKAGES = ("fastapi", "limits", "prometheus_client", "python_multipart", "uvicorn")
+_NUMBERS = (
+    ("--max-body-mb", 32, "Largest request in MiB"),
+    (
+        "--max-pixels",
+        50_000_000,
+        "Largest photo in pixels, of which each takes up to 28 bytes of memory",
+    ),
+    ("--jobs", os.cpu_count() or 1, "Photos that are handled at once"),
+    ("--queue", 16, "Photos that may wait for that; others are turned away"),
+    ("--upload-seconds", 30, "By which an upload may lag behind 8 KiB a second"),
+    ("--work-seconds", 120, "After which the answer to a photo is given up"),
+)
 
 
 def define(parser: Parser) -> None:
@@ -33,48 +45,14 @@ def define(parser: Parser) -> None:
         "only if the suspect is the photo on record, and without file, note and key.",
     )
     parser.add_argument(
-        "--max-body-mb",
-        type=whole_number(1),
-        default=32,
-        help="Largest request in MiB (%(default)s).",
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=whole_number(1),
-        default=50_000_000,
-        help="Largest photo in pixels (%(default)s). One that is handled takes up to "
-        "28 bytes of memory a pixel.",
-    )
-    parser.add_argument(
         "--rate",
         default="120/minute",
         help="Requests of one address, for example 5/second;500/hour (%(default)s).",
     )
-    parser.add_argument(
-        "--jobs",
-        type=whole_number(1),
-        default=os.cpu_count() or 1,
-        help="Photos that are handled at once (%(default)s).",
-    )
-    parser.add_argument(
-        "--queue",
-        type=whole_number(1),
-        default=16,
-        help="Photos that may wait for that; further ones are turned away "
-        "(%(default)s).",
-    )
-    parser.add_argument(
-        "--upload-seconds",
-        type=whole_number(1),
-        default=30,
-        help="By which an upload may lag behind 8 KiB a second (%(default)s).",
-    )
-    parser.add_argument(
-        "--work-seconds",
-        type=whole_number(1),
-        default=120,
-        help="After which the answer to a photo is given up (%(default)s).",
-    )
+    for name, default, help in _NUMBERS:
+        parser.add_argument(
+            name, type=whole_number(1), default=default, help=f"{help} (%(default)s)."
+        )
     parser.add_argument(
         "--proxies",
         default="",

@@ -59,9 +59,9 @@ class HeatMap:
         return (
             "Colours show where the suspect differs from the thumbnail on record: from "
             f"blue, as any copy does, to red, for {HOTTEST:g} grey levels and more. "
-            f"Both were compared with {self.pixels} pixels across this picture: it cannot "
-            "show smaller changes than some of those, does not tell an edit from a bad "
-            "copy, and says nothing of what lies outside of it."
+            f"Both were compared with {self.pixels} pixels across this picture: it "
+            "cannot show smaller changes than some of those, does not tell an edit "
+            "from a bad copy, and says nothing of what lies outside of it."
         )
 
 

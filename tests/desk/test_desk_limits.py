@@ -116,7 +116,7 @@ def test_a_body_that_is_too_large_is_refused_in_words(start):
 
 
 def test_without_a_key_nothing_is_uploaded_and_the_refusal_is_read(desk):
-    answer = desk.call("POST", "/v1/trace", photo=bytes(3_000_000))
+    answer = desk.call("POST", "/v1/trace", photo=bytes(30_000_000))
     assert answer.status == 401 and "scope trace" in answer.error
     assert answer.headers["www-authenticate"] == "Bearer"
 
