@@ -108,3 +108,12 @@ def test_what_cannot_be_compared_has_no_map(tagger, astronaut):
     # The face takes 20 pixels of this thumbnail.
     small = make_thumbnail(astronaut, 40)
     assert compare(tagger, astronaut, astronaut, thumbnail=small) is None
+
+
+def test_a_canvas_that_wandered_is_put_right(tagger, astronaut):
+    """As a swap moves the landmarks; by far more than the smoothing hides."""
+    record, face = record_of(tagger, astronaut)
+    canvas = tagger.find_canvases(astronaut)[0]
+    moved = canvas.move(tagger.config.image_size, 0.04, -0.03, 1.03, 2.0)
+    heat_map = make_heat_map(astronaut, moved, record, face, tagger.config)
+    assert heat_map.changed_face < 0.02 and heat_map.changed_around < 0.03
