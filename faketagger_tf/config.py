@@ -98,6 +98,8 @@ class TaggerConfig:
         psnr: PSNR in dB to which a "scheduled" residual is scaled by default.
         level: visibility in dB to which a "visibility" residual is scaled by default;
             44 is hardly seen on plain backgrounds, and 6 more is half as visible.
+        strongest: strength in dB beyond which no tag is made by itself.
+        weakest: strength in dB below which none is; see `tagging.promise`.
         attention: whether the decoder has a block of self-attention.
         outside: what a canvas shows where it reaches over the photo's border: "repeat"
             repeats the border's pixels, "black" is black.
@@ -116,6 +118,8 @@ class TaggerConfig:
     strength: str = "scheduled"
     psnr: float = 41.0
     level: float = 44.0
+    strongest: float = 36.0
+    weakest: float = 48.0
     attention: bool = False
     outside: str = "repeat"
     preset: str = ""
@@ -169,12 +173,17 @@ class TaggerConfig:
             raise ValueError(
                 f"canvas_scale must be from 0.5 to 8. Received: {self.canvas_scale!r}."
             )
-        for name in ("psnr", "level"):
+        for name in ("psnr", "level", "strongest", "weakest"):
             value = getattr(self, name)
             if not 10 <= value <= 80:
                 raise ValueError(
                     f"{name} must be from 10 to 80 dB. Received: {value!r}."
                 )
+        if self.strongest > self.weakest:
+            raise ValueError(
+                "strongest must be at most weakest, both in dB. "
+                f"Received: {self.strongest!r} and {self.weakest!r}."
+            )
         if self.strength == "visibility" and self.image_size & (self.image_size - 1):
             raise ValueError(
                 "image_size must be a power of two for the strength 'visibility'. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable
 
@@ -145,6 +146,21 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"must be a number. Received: {text!r}."
         ) from None
+
+
+def strength(text: str) -> str | float:
+    """A type of flag: "auto", or a number from 0 (weakest) to 1 (strongest)."""
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"must be auto, or a number from 0 to 1. Received: {text!r}."
+        )
+    return value
 
 
 def probability(text: str) -> float:

@@ -6,7 +6,7 @@ import functools
 import os
 
 from faketagger_tf.cli import common
-from faketagger_tf.cli.parser import Parser, number, whole_number
+from faketagger_tf.cli.parser import Parser, strength, whole_number
 from faketagger_tf.names import one_line, printable
 
 FORM = "tag IN OUT"
@@ -28,9 +28,19 @@ def define(parser: Parser) -> None:
         "Draw a payload for each file; the default without --payload.",
     )
     parser.add_argument(
-        "--psnr",
-        type=number,
-        help="Strength of the tag in dB; by default the tagger's own.",
+        "--strength",
+        type=strength,
+        help="How strong the tags are: from 0 (weakest) to 1 (strongest); or auto: "
+        "each face's is the weakest that keeps the promise. By default auto where the "
+        "tagger's strength is visibility, and else the tagger's own.",
+    )
+    parser.add_argument(
+        "--promise",
+        choices=("archive", "web", "strict"),
+        help="What --strength=auto lets a tag survive. archive: JPEG 75, 0.7 times the "
+        "size, grey, a pasted face. web, the default: JPEG 50, 0.7 times the size and "
+        "JPEG 75, half size, grey, a pasted face. strict: these, JPEG 30, half size "
+        "and JPEG 75, several JPEGs. What a face's tag cannot survive is named.",
     )
     parser.add_argument(
         "--refine",
@@ -44,9 +54,9 @@ def define(parser: Parser) -> None:
         True,
         "Read every face's tag back from the encoded file before it is written. One "
         "that does not read is refined (where the extra [train] is installed), then "
-        "made stronger by up to 5 dB unless --psnr is given, then the file is coded "
-        "with less loss unless --quality is "
-        "given; the row names the faces where nothing helps. If no face reads, the "
+        "made stronger by up to 5 dB unless --strength is a number, then the file is "
+        "coded with less loss unless --quality is given; the row names the faces where "
+        "nothing helps. If no face reads, the "
         "photo's centred square is tagged. --no-check is nearly twice as fast.",
     )
     parser.add_switch(
@@ -102,7 +112,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
     tagger = common.load_tagger(values)
-    tagger.check_strength(values.psnr)
+    decibels, promise = _strength(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -152,7 +162,8 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
                     path,
                     output,
                     payload=payload,
-                    psnr=values.psnr,
+                    strength=decibels,
+                    promise=promise,
                     refine=values.refine,
                     check=values.check,
                     quality=values.quality,
@@ -174,6 +185,22 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
 
 
+def _strength(values, tagger) -> tuple[float | None, str | None]:
+    """The strength in dB, or the promise that chooses it; neither for the tagger's."""
+    if isinstance(values.strength, float):
+        if values.promise:
+            raise ValueError(
+                "--promise chooses the strength, so that --strength must be auto. "
+                f"Received: --strength={values.strength:g}."
+            )
+        return tagger.decibels(values.strength), None
+    automatic = tagger.config.strength == "visibility"
+    if values.strength == "auto" or values.promise or automatic:
+        tagger.check_strength(tagger.config.strongest)
+        return None, values.promise or "web"
+    return None, None
+
+
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         about = os.lstat(path)
@@ -189,12 +216,14 @@ def _text(row: dict) -> str:
         for what in ("lost", "changed")
         if row[what]
     ]
+    broken = [f"will not survive {', '.join(row['broken'])}"] if row["broken"] else []
     return "  ".join(
         [
             f"{printable(row['output'])}  payload {row['payload']}",
             f"PSNR {row['psnr']:.2f} dB  SSIM {row['ssim']:.4f}",
             f"{row['faces']} face(s)"
             + (f", {len(unread)} more without a tag that reads" if unread else ""),
+            *broken,
             *told,
         ]
     )

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -163,24 +164,38 @@ class PayloadIndex:
 
     def __init__(self, code: MessageCode, payloads, keyed: KeyedCode | None = None):
         self.code, self._keyed = code, keyed
-        self._payloads = _as_array(payloads, code.payload_bits)
-        self._words = pack_words(code, self._payloads, keyed)
-        self._index = WordIndex(self._words, code.message_bits)
+        self._parts = [self._encode(payloads)]
 
     def __len__(self) -> int:
-        return len(self._payloads)
+        return sum(len(part.payloads) for part in self._parts)
 
     def extended(self, payloads) -> PayloadIndex:
-        """Returns an index that holds more payloads; only new ones are encoded."""
-        more = _as_array(payloads, self.code.payload_bits)
-        more = more[~np.isin(more, self._payloads)]
+        """Returns an index that holds more payloads.
+
+        Only new ones are encoded. They are searched beside the others while they are
+        few, so that a million need not be sorted anew for each.
+        """
+        more = self._encode(payloads, self._parts)
+        if not len(more.payloads):
+            return self
+        first, *rest = self._parts
+        tail = _join([*rest, more], self.code)
         other = PayloadIndex.__new__(PayloadIndex)
         other.code, other._keyed = self.code, self._keyed
-        other._payloads = np.concatenate([self._payloads, more])
-        words = pack_words(self.code, more, self._keyed)
-        other._words = np.concatenate([self._words, words])
-        other._index = WordIndex(other._words, self.code.message_bits)
+        few = len(tail.payloads) <= _FEW
+        other._parts = [first, tail] if few else [_join([first, tail], self.code)]
         return other
+
+    def _encode(self, payloads, known: Sequence[_Part] = ()) -> _Part:
+        """Payloads that are not known, sorted, with their words."""
+        values = np.unique(_as_array(payloads, self.code.payload_bits))
+        for part in known:
+            at = np.searchsorted(part.payloads, values)
+            there = at < len(part.payloads)
+            there[there] = part.payloads[at[there]] == values[there]
+            values = values[~there]
+        words = pack_words(self.code, values, self._keyed)
+        return _Part(values, words, WordIndex(words, self.code.message_bits))
 
     def search(
         self,
@@ -194,19 +209,49 @@ class PayloadIndex:
             logits, places: as for `WordIndex.search`.
             presence: as for `Match.p_value`.
         """
-        match = self._index.search(logits, places)
-        if match.row < 0:
+        places = len(logits) if places is None else places
+        found = None
+        for part in self._parts:
+            if not len(part.payloads):
+                continue
+            # Each part's words are counted by its search, the others' here.
+            counted = places * len(self) / len(part.payloads)
+            match = part.index.search(logits, counted)
+            if match.row >= 0 and (found is None or match.surprise > found[1].surprise):
+                found = part, match
+        if found is None:
             return Nearest(None, 1.0)
-        word = np.unpackbits(self._words[match.row])[: self.code.message_bits]
+        part, match = found
+        word = np.unpackbits(part.words[match.row])[: self.code.message_bits]
         differing = int(((np.asarray(logits)[match.place] > 0) != word).sum())
-        payload = int(self._payloads[match.row])
+        payload = int(part.payloads[match.row])
         return Nearest(payload, match.p_value(presence), match.place, differing)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Payloads [N], ascending, their words, and an index of these."""
+
+    payloads: np.ndarray
+    words: np.ndarray
+    index: WordIndex
+
+
+def _join(parts: Sequence[_Part], code: MessageCode) -> _Part:
+    if len(parts) == 1:
+        return parts[0]
+    payloads = np.concatenate([part.payloads for part in parts])
+    order = np.argsort(payloads, kind="stable")
+    words = np.concatenate([part.words for part in parts])[order]
+    return _Part(payloads[order], words, WordIndex(words, code.message_bits))
+
+
 def _as_array(payloads, bits: int) -> np.ndarray:
-    """Payloads as an array [N]: of integers where they fit into one."""
-    if isinstance(payloads, np.ndarray) and payloads.dtype.kind in "iu":
-        return payloads
+    """Payloads as an array [N] of one type: uint64, or objects where that is short."""
+    if isinstance(payloads, np.ndarray) and payloads.dtype.kind in "iu" and bits <= 64:
+        if len(payloads) and payloads.min() < 0:
+            parse_payload(int(payloads.min()), bits)
+        return payloads.astype(np.uint64)
     values = [parse_payload(_plain(payload), bits) for payload in payloads]
     return np.array(values, np.uint64 if bits <= 64 else object)
 

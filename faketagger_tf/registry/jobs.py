@@ -81,7 +81,7 @@ def tag_into_registry(
         preserve: give the output the photo's times.
         before_writing: is given the row before the file is written; what it raises
             abandons the record.
-        **options: psnr, refine, check, quality, retag and strict of
+        **options: strength, promise, refine, check, quality, retag and strict of
             `file_jobs.tag_photo`.
 
     Returns:

@@ -30,6 +30,9 @@ from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
 
 REFRESH = 1.0  # Seconds for which newly issued payloads may go unnoticed.
+RECOUNT = 60.0  # And imported ones, whose time is an old one.
+# Other machines' clocks may be so much behind, and their transactions take so long.
+OVERLAP = datetime.timedelta(minutes=1)
 FINDING_COLUMNS = (
     "registered_p_value",
     "registered_payloads",
@@ -66,49 +69,64 @@ class RegisteredReader:
     """Reads suspects against all payloads that a registry has issued.
 
     What is compared are all issued payloads of the tagger's length and key, whatever
-    their preset; newly issued ones are noticed within `refresh` seconds, and encoded
-    alone. Safe to use from many threads.
+    their preset. Newly issued ones are noticed within `refresh` seconds, and encoded
+    alone; others that came by an import, within `recount` seconds. Safe to use from
+    many threads.
 
     Args:
         tagger: reads.
         registry: has the payloads and records.
-        refresh: seconds for which the payloads are not asked for anew.
+        refresh: seconds for which the registry is not asked for new payloads.
+        recount: seconds for which its records are not counted.
 
     Raises:
         RegistryError: the database fails.
     """
 
-    def __init__(self, tagger: Tagger, registry: Registry, refresh: float = REFRESH):
+    def __init__(
+        self,
+        tagger: Tagger,
+        registry: Registry,
+        refresh: float = REFRESH,
+        recount: float = RECOUNT,
+    ):
         self.tagger, self.registry = tagger, registry
-        self._refresh = refresh
+        self._refresh, self._recount = refresh, recount
         self._lock = threading.Lock()
+        self._looked = self._counted = -np.inf
+        self._newest: datetime.datetime | None = None
+        # How many records there were up to which time, when they were counted last.
         self._census: tuple[int, datetime.datetime | None] = (0, None)
         self._index = tagger.index([])
-        self._looked = -np.inf
         self.payloads()
 
     def payloads(self) -> PayloadIndex:
         """The issued payloads as they are now, give or take `refresh` seconds."""
         with self._lock:
-            if time.monotonic() - self._looked >= self._refresh:
-                self._look()
-                self._looked = time.monotonic()
+            now = time.monotonic()
+            if now - self._looked >= self._refresh:
+                self._look(now)
+                self._looked = now
             return self._index
 
-    def _look(self) -> None:
-        census = self.registry.census()
-        if census == self._census:
-            return
+    def _look(self, now: float) -> None:
         bits, key_id = self.tagger.config.payload_bits, self.tagger.key_id
-        count, newest = self._census
-        grown = census[0] - count
-        if newest and self.registry.census(newest)[0] == grown > 0:
-            # Nothing but later records has come: no import, no payload issued again.
-            more = self.registry.payloads(bits, key_id, newest)
+        newest = self.registry.newest()
+        if newest != self._newest:
+            after = self._newest and self._newest - OVERLAP
+            more = self.registry.payloads(bits, key_id, after)
             self._index = self._index.extended(more)
-        else:
-            self._index = self.tagger.index(self.registry.payloads(bits, key_id))
-        self._census = census
+            self._newest = newest
+        if now - self._counted >= self._recount:
+            self._counted = now
+            known, since = self._census
+            count = self.registry.count()
+            if count - known != self.registry.count(since):
+                # Others than newer ones have come, or some have gone.
+                every = self.registry.payloads(bits, key_id)
+                self._index = self.tagger.index(every)
+            later = self.registry.count(newest) if newest else 0
+            self._census = count - later, newest
 
     def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Finding]:
         """Reads every face of a suspect, and looks up whose it is.

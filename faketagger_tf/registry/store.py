@@ -469,20 +469,22 @@ class Registry:
             values = np.fromiter((int(value, 16) for value in rows), np.uint64)
         return np.sort(values)
 
-    def census(
-        self, after: datetime.datetime | None = None
-    ) -> tuple[int, datetime.datetime | None]:
-        """How many records there are, and when the newest one was made.
+    def newest(self) -> datetime.datetime | None:
+        """When the newest record was made; None if there is none. Quick at any size."""
+        with self.connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(RECORDS.c.created)))
+
+    def count(self, after: datetime.datetime | None = None) -> int:
+        """How many records there are; reads an index through.
 
         Args:
             after: an aware time; only records that were made later.
         """
-        query = sa.select(sa.func.count(), sa.func.max(RECORDS.c.created))
-        query = query.select_from(RECORDS)
+        query = sa.select(sa.func.count()).select_from(RECORDS)
         if after is not None:
             query = query.where(RECORDS.c.created > after)
         with self.connect() as connection:
-            return tuple(connection.execute(query).one())
+            return connection.scalar(query)
 
     def reclaim(
         self,

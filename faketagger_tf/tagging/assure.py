@@ -9,6 +9,7 @@ face that does not read is refined, then made stronger, then encoded with less l
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def tag_until_it_reads(
     tagger: Tagger,
     photo: np.ndarray,
     payload: int,
-    psnr: float | None = None,
+    strength: float | Sequence[float] | None = None,
     canvases: list[Canvas] | None = None,
     refine: int = 0,
     encoders: Sequence[Callable[[np.ndarray], bytes]] = (),
@@ -80,16 +81,17 @@ def tag_until_it_reads(
     """Tags every face of a photo such that each tag reads back, where that can be done.
 
     The tag of a face that does not read is refined, then made stronger by up to 5 dB
-    unless the strength is given; the other faces keep theirs. What still does not read
-    is encoded by the next of the encoders. Where no face can be made to read, the
-    photo's centred square is tagged instead: it helps where a face is found before
+    unless one strength is given for all; the other faces keep theirs. What still does
+    not read is encoded by the next of the encoders. Where no face can be made to read,
+    the photo's centred square is tagged instead: it helps where a face is found before
     tagging but not after it. A photo that reads at once is encoded and read once.
 
     Args:
         tagger: tags and reads. Its refinement is left out where it has none.
         photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
         payload: the payload.
-        psnr: strength in dB, which is then kept; None starts from the tagger's own.
+        strength: in dB, which is then kept; one per canvas, or None for the tagger's
+            own, is where to start from.
         canvases: from `Tagger.find_canvases`, where they are known already.
         refine: steps by which every tag is refined from the start.
         encoders: tagged pixels -> the file's bytes, which are then read back as `trace`
@@ -107,31 +109,46 @@ def tag_until_it_reads(
         >>> result.unread
         []
     """
-    own = tagger.check_strength(psnr)
     if canvases is None:
         canvases = tagger.find_canvases(photo)
+    if isinstance(strength, Sequence):
+        own = [tagger.check_strength(each) for each in strength]
+    else:
+        own = [tagger.check_strength(strength)] * len(canvases)
     patient = max(refine, REFINE)
-    tries = [(psnr, patient)] if refine < patient else []
-    if psnr is None and tagger.config.strength_input:
-        tries += [(max(own - step, _STRONGEST), patient) for step in STRONGER]
-    tries = [(psnr, refine), *tries]
-    best = _try(tagger, photo, payload, canvases, tries, encoders)
+    tries = [(0.0, patient)] if refine < patient else []
+    if tagger.config.strength_input and not isinstance(strength, numbers.Real):
+        tries += [(step, patient) for step in STRONGER]
+    tries = [(0.0, refine), *tries]
+    best = _try(tagger, photo, payload, canvases, own, tries, encoders)
     if not best.canvases and canvases[0].face is not None:
         square = [tagger.centred_canvas(photo)]
-        best = _try(tagger, photo, payload, square, tries, encoders)
+        best = _try(tagger, photo, payload, square, own[:1], tries, encoders)
         best = dataclasses.replace(best, unread=canvases)
     if not best.canvases:
+        strongest = _stronger(own[0], tries[-1][0])
         raise ValueError(
             "The photo cannot be tagged such that the tag reads back. Received: "
             f"{photo.shape[1]}x{photo.shape[0]} pixels, a strength of "
-            f"{tries[-1][0] or own} dB. Accepted: a lower --psnr makes the tag stronger"
+            f"{strongest} dB. Accepted: a higher --strength"
             f"{', a higher --quality keeps more of it' if encoders else ''}."
         )
     return best
 
 
-def _try(tagger, photo, payload, canvases, tries, encoders) -> AssuredTag:
+def _stronger(strength: float | None, step: float) -> float | None:
+    """A strength in dB made stronger by a step; a learned one cannot be."""
+    return None if strength is None else max(strength - step, min(strength, _STRONGEST))
+
+
+def _try(tagger, photo, payload, canvases, own, tries, encoders) -> AssuredTag:
     """The state in which most tags read; of several the first, hence the weakest."""
+    strengths = {id(canvas): each for canvas, each in zip(canvases, own, strict=True)}
+
+    def embed(some, step, steps):
+        wanted = [_stronger(strengths[id(canvas)], step) for canvas in some]
+        wanted = None if None in wanted else wanted
+        return tagger.embed(photo, payload, wanted, some, steps)
 
     def read_back(pixels, encoder=0):
         data = encoders[encoder](pixels) if encoders else b""
@@ -139,18 +156,18 @@ def _try(tagger, photo, payload, canvases, tries, encoders) -> AssuredTag:
         sorted_ = _read_back(tagger, seen, payload, canvases)
         return AssuredTag(pixels, *sorted_, data, encoder)
 
-    (psnr, refine), *later = tries
-    best = now = read_back(tagger.embed(photo, payload, psnr, canvases, refine))
-    for strength, steps in later:
+    (_, refine), *later = tries
+    best = now = read_back(embed(canvases, 0.0, refine))
+    for step, steps in later:
         if not now.unread:
             break
         try:
-            part = tagger.embed(photo, payload, strength, now.unread, steps)
+            part = embed(now.unread, step, steps)
         except ValueError:
             # The steps alone are new: this tagger has no refinement.
-            if strength == psnr:
+            if not step:
                 continue
-            part = tagger.embed(photo, payload, strength, now.unread, refine)
+            part = embed(now.unread, step, refine)
         tagged = now.pixels.copy()
         for canvas in now.unread:
             copy_own(tagged, part, canvas, canvases, tagger.config.image_size)

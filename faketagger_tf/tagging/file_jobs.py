@@ -28,6 +28,7 @@ from faketagger_tf.photos.photo_file import (
 from faketagger_tf.photos.suspect import read_suspect
 from faketagger_tf.tagging.annotate import annotate
 from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
+from faketagger_tf.tagging.promise import choose_strengths
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.compare import Comparison
@@ -41,6 +42,7 @@ TAG_COLUMNS = (
     "psnr",
     "ssim",
     "faces",
+    "broken",
     "unread_faces",
     "width",
     "height",
@@ -68,8 +70,9 @@ def tag_file(
     path: str | os.PathLike,
     output: str | os.PathLike,
     payload: int | str | bytes | None = None,
-    psnr: float | None = None,
+    strength: float | None = None,
     *,
+    promise: str | None = None,
     refine: int = 0,
     check: bool = True,
     quality: int | None = None,
@@ -84,7 +87,8 @@ def tag_file(
         tagger: tags, and reads back.
         path: the photo.
         output: where to write it; its extension says how.
-        payload, psnr, refine, check, quality, retag, strict: as for `tag_photo`.
+        payload, strength, promise, refine, check, quality, retag, strict: as for
+            `tag_photo`.
         preserve: give the output the photo's times.
         before_writing: is given the row before the file is written, so that no tagged
             file exists whose payload nobody knows.
@@ -92,7 +96,8 @@ def tag_file(
     Returns:
         A row with `TAG_COLUMNS`. "faces" counts the faces that carry a tag; 0 says that
         the tag is on the centred square. "unread_faces" holds the boxes of the faces
-        whose tag does not read back; None if that was not checked. "lost" and "changed"
+        whose tag does not read back; None if that was not checked. "broken" names what
+        the promise holds and not every face's tag survives. "lost" and "changed"
         name what of the photo's file was not kept as it was.
 
     Raises:
@@ -109,7 +114,8 @@ def tag_file(
         photo,
         os.path.splitext(os.fspath(output))[1],
         payload,
-        psnr,
+        strength,
+        promise=promise,
         refine=refine,
         check=check,
         quality=quality,
@@ -145,8 +151,9 @@ def tag_photo(
     photo: PhotoFile,
     extension: str,
     payload: int | str | bytes | None = None,
-    psnr: float | None = None,
+    strength: float | None = None,
     *,
+    promise: str | None = None,
     canvases: list[Canvas] | None = None,
     refine: int = 0,
     check: bool = True,
@@ -169,7 +176,10 @@ def tag_photo(
         photo: from `photo_file.read_photo_file` or `photo_file.decode_photo_file`.
         extension: of the file, which says how it is encoded.
         payload: as `messages.parse_payload` accepts it; None draws one.
-        psnr: strength in dB; None takes the tagger's own.
+        strength: of the tag in dB, as `Tagger.check_strength` has it; None takes the
+            tagger's own.
+        promise: instead of that, one of `promise.PROMISES`: each face is tagged as
+            weakly as keeps it.
         canvases: from `Tagger.find_canvases`, where they are known already.
         refine: steps by which each tag is refined.
         check: read every tag back, as `assure.tag_until_it_reads` does.
@@ -193,28 +203,40 @@ def tag_photo(
         canvases = tagger.find_canvases(photo.pixels)
     if not retag:
         check_untagged(tagger, photo.pixels, canvases)
+    strengths, broken = strength, []
+    if promise:
+        if strength is not None:
+            raise ValueError(
+                "A promise chooses the strength; give one of the two. "
+                f"Received: {promise!r} and {strength!r} dB."
+            )
+        choices = choose_strengths(tagger, photo.pixels, value, canvases, promise)
+        strengths = [choice.strength for choice in choices]
+        broken = dict.fromkeys(name for choice in choices for name in choice.broken)
     unread, changed = [], list(told.changed)
     notes, encoders = _encoders(photo, extension, quality, strict)
     if check:
         result = tag_until_it_reads(
-            tagger, photo.pixels, value, psnr, canvases, refine, encoders
+            tagger, photo.pixels, value, strengths, canvases, refine, encoders
         )
         tagged, canvases, data = result.pixels, result.canvases, result.data
         unread = result.unread
         changed += notes[result.encoder]
     else:
-        tagged = tagger.embed(photo.pixels, value, psnr, canvases, refine)
+        tagged = tagger.embed(photo.pixels, value, strengths, canvases, refine)
         data = encoders[0](tagged)
     ratio, similarity = measure(photo.pixels, tagged)
     if ratio == math.inf:
         raise ValueError(
-            f"So weak a tag leaves no trace in 8 bits. Received: a --psnr of {psnr}."
+            "So weak a tag leaves no trace in 8 bits. Received: a strength of "
+            f"{strength} dB."
         )
     row = {
         "payload": format_payload(value, bits),
         "psnr": round(ratio, 3),
         "ssim": round(similarity, 6),
         "faces": sum(canvas.face is not None for canvas in canvases),
+        "broken": list(broken),
         "unread_faces": [_box(c.face.box) for c in unread if c.face] if check else None,
         "width": tagged.shape[1],
         "height": tagged.shape[0],

@@ -44,7 +44,7 @@ class Networks:
         self,
         cover: np.ndarray,
         message: np.ndarray,
-        strength: float | None,
+        strength: float | np.ndarray | None,
         scale: np.ndarray,
     ) -> np.ndarray:
         """Returns the residuals to be added to covers.
@@ -52,19 +52,19 @@ class Networks:
         Args:
             cover: float32 `[N, S, S, 3]` in [0, 1].
             message: code bits `[N, L]` of 0 and 1.
-            strength: in dB, of the kind that the configuration names; None for one
-                that is learned.
+            strength: in dB, of the kind that the configuration names, one or `[N]`;
+                None for one that is learned.
             scale: `[N]`, photo pixels per canvas pixel.
 
         Returns:
             float32 `[N, S, S, 3]`, 1.0 being full scale.
         """
-        column = np.ones([len(cover), 1], np.float32)
         known = {"cover": cover, "message": message}
         if self.config.strength_input:
-            known[self.config.strength_input] = column * np.float32(strength)
+            column = np.reshape(strength, [-1, 1])
+            known[self.config.strength_input] = np.broadcast_to(column, [len(cover), 1])
         if "scale" in self.config.encoder_inputs:
-            known["scale"] = np.asarray(scale, np.float32)[:, None]
+            known["scale"] = np.reshape(scale, [-1, 1])
         return self.run_encoder(
             {
                 name: np.asarray(known[name], np.float32)

@@ -18,6 +18,7 @@ import numbers
 import os
 import secrets
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -315,6 +316,20 @@ class Tagger:
             )
         return float(strength)
 
+    def decibels(self, share: float) -> float:
+        """A strength from 0 (weakest) to 1 (strongest) in dB, as `embed` takes it.
+
+        Raises:
+            ValueError: it is not from 0 to 1, or this tagger's cannot be set.
+        """
+        if not isinstance(share, numbers.Real) or not 0 <= share <= 1:
+            raise ValueError(
+                f"A strength must be from 0 (weakest) to 1 (strongest). "
+                f"Received: {share!r}."
+            )
+        weakest, strongest = self.config.weakest, self.config.strongest
+        return self.check_strength(weakest + share * (strongest - weakest))
+
     def canvas_image(self, photo: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Cuts a canvas out of a photo: uint8 [S, S, 3], what the decoder is shown."""
         return warp_canvas(
@@ -325,7 +340,7 @@ class Tagger:
         self,
         photo: np.ndarray,
         payload: int | str | bytes,
-        strength: float | None = None,
+        strength: float | Sequence[float] | None = None,
         canvases: list[Canvas] | None = None,
         refine: int = 0,
     ) -> np.ndarray:
@@ -335,7 +350,8 @@ class Tagger:
             photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
             payload: as `messages.parse_payload` accepts it.
             strength: of the tag in its canvas in dB (10 to 80), see `check_strength`;
-                None takes the configuration's.
+                one for all canvases, or one each (`promise.choose_strengths`); None
+                takes the configuration's.
             canvases: from `find_canvases`, where they are known already.
             refine: steps by which the tag is refined for this photo: it survives more
                 at the same strength, for a second or so a face; see `refine.STEPS`.
@@ -350,33 +366,70 @@ class Tagger:
                 not accepted, or a tag is to be refined without TensorFlow.
         """
         _check_photo(photo)
-        value = parse_payload(payload, self.config.payload_bits)
-        strength = self.check_strength(strength)
-        check_steps(refine)
-        if self._keyed:
-            value = self._keyed.encipher(value)
-        bits = self.code.encode([value])
-        if self._keyed:
-            bits = self._keyed.scramble(bits)
         if canvases is None:
             canvases = self.find_canvases(photo)
+        residuals = self.residuals(photo, payload, canvases, strength, refine)
+        tagged = photo.copy()
+        for index, residual in enumerate(residuals):
+            add_residual(photo, tagged, residual, canvases, index)
+        return tagged
+
+    def residuals(
+        self,
+        photo: np.ndarray,
+        payload: int | str | bytes,
+        canvases: Sequence[Canvas],
+        strength: float | Sequence[float] | None = None,
+        refine: int = 0,
+    ) -> np.ndarray:
+        """What `embed` adds to each canvas, before it is brought to the photo's grid.
+
+        One of another strength is the same times a factor.
+
+        Args:
+            photo, payload, strength, refine: as for `embed`.
+            canvases: at least one.
+
+        Returns:
+            float32 [canvases, S, S, 3], 1.0 being full scale.
+
+        Raises:
+            ValueError: as for `embed`.
+        """
+        _check_photo(photo)
+        value = parse_payload(payload, self.config.payload_bits)
         if not canvases:
             raise ValueError("At least one canvas is needed. Received: none.")
+        strengths = self._strengths(strength, len(canvases))
+        check_steps(refine)
+        bits = self._word(value)
+        if self._keyed:
+            bits = self._keyed.scramble(bits)
         size = self.config.image_size
         covers = self._canvas_pixels(photo, canvases)
         messages = np.repeat(bits.astype(np.float32), len(canvases), axis=0)
         scales = np.array([c.side(size) / size for c in canvases])
-        residuals = self.networks.encode(covers, messages, strength, scales)
-        tagged = photo.copy()
-        for index, residual in enumerate(residuals):
-            if refine:
-                one = slice(index, index + 1)
-                better = self._refine(
-                    covers[one], messages[one], residual[None], refine
-                )
-                residual = np.asarray(better)[0]
-            add_residual(photo, tagged, residual, canvases, index)
-        return tagged
+        residuals = self.networks.encode(covers, messages, strengths, scales)
+        if not refine:
+            return residuals
+        return np.concatenate(
+            [
+                np.asarray(self._refine(covers[i], messages[i], residuals[i], refine))
+                for i in (slice(i, i + 1) for i in range(len(canvases)))
+            ]
+        )
+
+    def _strengths(self, strength, count: int) -> np.ndarray | None:
+        """One strength per canvas; None where it is learned."""
+        if strength is None or isinstance(strength, numbers.Real):
+            strength = [strength] * count
+        if len(strength) != count:
+            raise ValueError(
+                f"There must be one strength, or one per canvas ({count}). "
+                f"Received: {len(strength)}."
+            )
+        checked = [self.check_strength(each) for each in strength]
+        return None if None in checked else np.array(checked, np.float32)
 
     def _refine(self, *arguments):
         with self._lock:
@@ -493,6 +546,37 @@ class Tagger:
             One reading per canvas.
         """
         return self._read_at(photo, canvases, fpr)
+
+    def p_values(
+        self, photo: np.ndarray, canvases: list[Canvas], payload: int | str | bytes
+    ) -> list[float]:
+        """How well canvases show a payload that is known, one decoding each.
+
+        Args:
+            photo: as for `examine`.
+            canvases: from `find_canvases`.
+            payload: as `messages.parse_payload` accepts it.
+
+        Returns:
+            per canvas the p-value that `read_straight` reports if it reads the payload.
+
+        Example:
+            >>> tagged = tagger.embed(photo, 0x1F2E3D4C)
+            >>> max(tagger.p_values(tagged, canvases, 0x1F2E3D4C)) < 1e-6
+            True
+        """
+        word = 2.0 * self._word(parse_payload(payload, self.config.payload_bits)) - 1
+        logits = self._logits_at(photo, canvases, 1, False)
+        length = np.linalg.norm(logits, axis=1) * np.linalg.norm(word)
+        cosines = np.maximum(logits @ word[0], 0) / np.maximum(length, 1e-9)
+        surprises = surprise(cosines, self.config.message_bits, self.code.k)
+        agreeing = self.config.crc_bits
+        return [self.presence.p_value(float(x), agreeing) for x in surprises]
+
+    def _word(self, value: int) -> np.ndarray:
+        """The code word [1, L] of a payload, before a key scrambles it."""
+        value = self._keyed.encipher(value) if self._keyed else value
+        return self.code.encode([value])
 
     def logits(self, photo: np.ndarray) -> list[np.ndarray]:
         """The decoder's logits at every place where each face is looked for.

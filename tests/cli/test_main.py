@@ -38,7 +38,7 @@ def test_dashes_flagfile_and_json(faketagger, tmp_path, photo, capsys):
         ["tag", "a", "b", "--quality=0"],
         ["tag", "a", "b", "--quality"],
         ["tag", "a", "b", "--refine=1.5"],
-        ["tag", "a", "b", "--psnr=loud"],
+        ["tag", "a", "b", "--strength=loud"],
         ["tag", "a", "b", "--json=maybe"],
         ["tag", "a", "b", "--flagfile=no-such-file"],
         ["trace", "a", "--jobs=none"],

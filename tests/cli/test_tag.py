@@ -129,14 +129,38 @@ def test_a_failed_file_has_no_payload_in_its_last_row(
     assert rows[-1]["error"] == "The disk is full." and not rows[-1]["payload"]
 
 
-def test_tags_that_cannot_be_read_back_are_refused(faketagger, tmp_path, photo, capsys):
-    for psnr in (60, 80):
+def test_tags_that_cannot_be_read_back_are_refused(
+    faketagger, tmp_path, photo, capsys, monkeypatch
+):
+    tagger = Tagger.load("any")
+    for psnr in (60.0, 80.0):
+        weak = dataclasses.replace(tagger.config, weakest=psnr)
+        monkeypatch.setattr(tagger, "config", weak)
         target = tmp_path / f"{psnr}.png"
-        assert faketagger("tag", photo, target, f"--psnr={psnr}") == 2
+        assert faketagger("tag", photo, target, "--strength=0") == 2
         assert "reads back" in capsys.readouterr().err
         assert not target.exists()
-    assert faketagger("tag", photo, tmp_path / "x.png", "--psnr=80", "--nocheck") == 2
+    target = tmp_path / "x.png"
+    assert faketagger("tag", photo, target, "--strength=0", "--nocheck") == 2
     assert "leaves no trace" in capsys.readouterr().err
+
+
+def test_strengths_by_share_and_by_promise(faketagger, tmp_path, photo, capsys):
+    ratios = []
+    for flags in (["--strength=0"], ["--strength=1"], ["--strength=auto"]):
+        path = tmp_path / f"{len(ratios)}.png"
+        assert faketagger("tag", photo, path, "--payload=9", "--json", *flags) == 0
+        row = json.loads(capsys.readouterr().out)
+        ratios.append(row["psnr"])
+    assert ratios[0] > ratios[2] >= ratios[1]
+    # The patterns of this tagger are colour as much as luma.
+    assert "grey, JPEG 75" in row["broken"]
+    archive = ("--promise=archive", "--payload=9")
+    assert faketagger("tag", photo, tmp_path / "archive.png", *archive) == 0
+    assert "will not survive JPEG 75, grey" in capsys.readouterr().out
+    both = ("--promise=web", "--strength=0.5")
+    assert faketagger("tag", photo, tmp_path / "both.png", *both) == 2
+    assert "--strength=0.5" in capsys.readouterr().err
 
 
 def test_a_face_that_is_lost_is_tagged_on_the_centred_square(
@@ -205,7 +229,7 @@ def test_faces_whose_tag_does_not_read_are_named(faketagger, tmp_path, photo, ca
     answers = [[*found, invented]]
     tagger._detect = lambda image: answers.pop() if answers else original(image)
     table, target = tmp_path / "tags.csv", tmp_path / "out.png"
-    flags = ("--payload=9", "--psnr=28", f"--csv={table}")
+    flags = ("--payload=9", "--strength=1", f"--csv={table}")
     try:
         assert faketagger("tag", photo, target, *flags) == 0
     finally:

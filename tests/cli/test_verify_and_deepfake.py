@@ -20,7 +20,7 @@ def swap_model(tmp_path):
 
 def test_deepfake_and_verify(faketagger, tmp_path, photo, swap_model, capsys):
     tagged, fake, heat = (tmp_path / n for n in ("t.png", "fake.png", "heat.png"))
-    faketagger("tag", photo, tagged, "--payload=1F2E3D4C", "--psnr=28")
+    faketagger("tag", photo, tagged, "--payload=1F2E3D4C", "--strength=1")
     assert faketagger("deepfake", tagged, fake, f"--model={swap_model}") == 0
     before, after = read_photo(tagged).astype(int), read_photo(fake).astype(int)
     change = np.abs(after - before).mean(2)

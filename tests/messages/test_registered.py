@@ -168,20 +168,27 @@ def test_errors():
     ("payload_bits", "message_bits", "keyed"),
     [(32, 64, False), (32, 64, True), (80, 128, False)],
 )
-def test_an_index_that_grows_is_the_index_of_all(payload_bits, message_bits, keyed):
+def test_an_index_that_grows_is_the_index_of_all(
+    payload_bits, message_bits, keyed, monkeypatch
+):
     code = MessageCode(payload_bits, message_bits, 4)
     cipher = KeyedCode(b"k" * 16, payload_bits, message_bits) if keyed else None
     rng = np.random.default_rng(payload_bits)
     payloads = [int(rng.integers(1 << 31)) << payload_bits - 31 for _ in range(200)]
     whole = PayloadIndex(code, payloads, cipher)
-    grown = PayloadIndex(code, payloads[:50], cipher).extended(payloads[40:])
-    assert len(whole) == len(grown) == 200
+    grown = PayloadIndex(code, payloads[:50], cipher).extended(payloads[40:150])
+    grown = grown.extended(payloads[:10]).extended(payloads[140:])
+    # Beyond a few, those that came later are sorted among the others.
+    monkeypatch.setattr("faketagger_tf.messages.registered._FEW", 20)
+    merged = PayloadIndex(code, payloads[:50], cipher).extended(payloads[50:])
+    assert len(whole) == len(grown) == len(merged) == 200
     logits = rng.normal(size=(3, message_bits))
     word = payloads[123] if cipher is None else cipher.encipher(payloads[123])
     logits[1] = 2.0 * code.encode([word])[0] - 1
     logits[1, :3] *= -0.1
-    for index in (whole, grown):
+    for index in (whole, grown, merged):
         nearest = index.search(logits, 50)
+        assert nearest.p_value == pytest.approx(whole.search(logits, 50).p_value)
         assert nearest.payload == payloads[123]
         assert (nearest.place, nearest.differing) == (1, 3)
         assert nearest.p_value < 1e-9

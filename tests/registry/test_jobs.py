@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pathlib
 
 import cv2
@@ -97,9 +98,9 @@ def test_no_payload_is_issued_to_a_photo_that_is_tagged(
     tag_into_registry(tagger, registry, photo, first)
     with pytest.raises(ValueError, match="carries a tag already"):
         tag_into_registry(tagger, registry, first, second)
-    assert registry.census()[0] == 1
+    assert registry.count() == 1
     tag_into_registry(tagger, registry, first, second, retag=True)
-    assert registry.census()[0] == 2
+    assert registry.count() == 2
 
 
 def test_what_fails_leaves_an_abandoned_record_and_no_file(
@@ -273,33 +274,58 @@ def test_newly_issued_payloads_are_noticed_and_encoded_alone(
         draft = Record(preset="p", file="f")
         return [int(registry.reserve(draft, 32).payload, 16) for _ in range(count)]
 
-    def known():
-        return sorted(reader.payloads()._payloads.tolist())
-
-    issued = reserve(3)
-    reader = RegisteredReader(tagger, registry, refresh=0)
-    assert known() == sorted(issued)
     packed = []
     pack = registered.pack_words
-    monkeypatch.setattr(
-        registered, "pack_words", lambda *a: packed.append(len(a[1])) or pack(*a)
-    )
+
+    def count_packed(code, payloads, keyed):
+        packed.extend(payloads.tolist())
+        return pack(code, payloads, keyed)
+
+    monkeypatch.setattr(registered, "pack_words", count_packed)
+    reader = RegisteredReader(tagger, registry, refresh=0, recount=0)
+    assert len(reader.payloads()) == 0
+    issued = set()
+    for count in (3, 2, 1):
+        new = reserve(count)
+        issued |= set(new)
+        assert len(reader.payloads()) == len(issued)
+        # None was encoded twice, although the last minute's are asked for each time.
+        assert sorted(packed) == sorted(issued)
     reader.payloads()
-    assert packed == []
-    issued += reserve(2)
-    assert known() == sorted(issued) and packed == [2]
+    assert sorted(packed) == sorted(issued)
     # One that was abandoned and issued again, under the same number of records.
-    registry.abandon(f"0x{issued[0]:08X}")
-    registry.reserve(Record(preset="p", file="f"), 32, issued[0])
-    assert known() == sorted(issued)
-    # An import of older records.
-    lines = list(export_records(registry))
-    moved = [line.replace(f"0x{issued[0]:08X}", "0x0BADCAFE") for line in lines]
-    import_records(registry, [line for line in moved if "0BADCAFE" in line])
-    assert known() == sorted([*issued, 0x0BADCAFE])
-    lazy = RegisteredReader(tagger, registry, refresh=3600)
-    reserve(1)
-    assert len(lazy.payloads()) == len(issued) + 1
+    first = min(issued)
+    registry.abandon(f"0x{first:08X}")
+    registry.reserve(Record(preset="p", file="f"), 32, first)
+    assert len(reader.payloads()) == len(issued)
+
+
+def test_imported_payloads_are_noticed_when_records_are_counted(
+    tagger, registry, photo
+):
+    old, young = (
+        registry.reserve(Record(preset="p", file="f"), 32, payload)
+        for payload in (1, 2)
+    )
+    eager, lazy = (
+        RegisteredReader(tagger, registry, refresh=0, recount=recount)
+        for recount in (0, 3600)
+    )
+    assert old.created <= young.created
+    (line, _) = export_records(registry)
+    moved = json.loads(line) | {
+        "payload": "0x0BADCAFE",
+        "created": "2020-01-01T00:00:00+00:00",
+    }
+    assert import_records(registry, [json.dumps(moved)]) == (1, 0)
+    assert len(eager.payloads()) == 3 and len(lazy.payloads()) == 2
+    tagged = tagger.embed(read_photo(photo), 0x0BADCAFE)
+    (finding,) = eager.examine(tagged)
+    assert finding.reading.registered_payload == 0x0BADCAFE
+    # All that is asked for is asked for in time.
+    patient = RegisteredReader(tagger, registry, refresh=3600)
+    registry.reserve(Record(preset="p", file="f"), 32)
+    assert len(patient.payloads()) == 3
 
 
 def test_a_damaged_suspect_and_rows(tagged, tmp_path):

@@ -38,7 +38,8 @@ class LoudnessTagger:
         self.calls = []
 
     def check_strength(self, psnr):
-        return 40.0 if psnr is None else psnr
+        own = None if self.config.strength == "learned" else 40.0
+        return own if psnr is None else psnr
 
     def find_canvases(self, photo):
         return [canvas for canvas, _ in self.needs if canvas.face]
@@ -46,12 +47,13 @@ class LoudnessTagger:
     def centred_canvas(self, photo):
         return next(canvas for canvas, _ in self.needs if canvas.face is None)
 
-    def embed(self, photo, payload, psnr=None, canvases=None, refine=0):
+    def embed(self, photo, payload, strength=None, canvases=None, refine=0):
         if refine and not self.refinement:
             raise ValueError("Refining needs TensorFlow.")
-        self.calls.append((psnr, len(canvases), refine))
+        strengths = strength or [None] * len(canvases)
+        self.calls.append((strengths[0], len(canvases), refine))
         tagged = photo.copy()
-        for canvas in canvases:
+        for canvas, psnr in zip(canvases, strengths, strict=True):
             (left, top), (right, bottom) = canvas.corners(SIZE)[[0, 2]].astype(int)
             tagged[top:bottom, left:right] = photo[top:bottom, left:right] + self.level(
                 psnr, refine
@@ -88,7 +90,7 @@ def test_one_pass_where_every_face_reads():
     tagger = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, 9)])
     result = tag_until_it_reads(tagger, PHOTO, 7)
     assert result.canvases == [LEFT, RIGHT] and result.unread == []
-    assert tagger.calls == [(None, 2, 0)]
+    assert tagger.calls == [(40.0, 2, 0)]
 
 
 def test_a_face_that_never_reads_is_named_and_the_other_one_kept():
@@ -97,7 +99,7 @@ def test_a_face_that_never_reads_is_named_and_the_other_one_kept():
     result = tag_until_it_reads(tagger, PHOTO, 7)
     assert result.canvases == [LEFT] and result.unread == [RIGHT]
     # Refined, then stronger by 2.5 and 5 dB: the face that does not read alone.
-    assert tagger.calls == [(None, 2, 0), (None, 1, 40), (37.5, 1, 40), (35.0, 1, 40)]
+    assert tagger.calls == [(40.0, 2, 0), (40.0, 1, 40), (37.5, 1, 40), (35.0, 1, 40)]
     # What did not help is not kept: both have the first, weakest tag.
     first = LoudnessTagger(PHOTO, []).embed(PHOTO, 7, None, [LEFT, RIGHT])
     np.testing.assert_array_equal(result.pixels, first)
@@ -125,7 +127,7 @@ def test_without_refinement_the_tag_is_made_stronger_at_once():
     tagger = LoudnessTagger(PHOTO, [(LEFT, 10), (RIGHT, 12)], refinement=False)
     result = tag_until_it_reads(tagger, PHOTO, 7)
     assert not result.unread
-    assert tagger.calls == [(None, 2, 0), (37.5, 1, 0)]
+    assert tagger.calls == [(40.0, 2, 0), (37.5, 1, 0)]
     # Who asks for refined tags is told that there are none.
     with pytest.raises(ValueError, match="needs TensorFlow"):
         tag_until_it_reads(tagger, PHOTO, 7, refine=3)
@@ -133,14 +135,18 @@ def test_without_refinement_the_tag_is_made_stronger_at_once():
 
 def test_a_strength_that_is_given_is_kept():
     tagger = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, NEVER)])
-    tag_until_it_reads(tagger, PHOTO, 7, psnr=41)
+    tag_until_it_reads(tagger, PHOTO, 7, strength=41)
     assert {psnr for psnr, _, _ in tagger.calls} == {41}
+    # One strength for each canvas is where to start from.
+    tagger = LoudnessTagger(PHOTO, [(LEFT, 8), (RIGHT, 11)])
+    assert not tag_until_it_reads(tagger, PHOTO, 7, strength=[42.0, 41.0]).unread
+    assert tagger.calls == [(42.0, 2, 0), (41.0, 1, 40), (38.5, 1, 40)]
     learned = LoudnessTagger(PHOTO, [(LEFT, 9), (RIGHT, NEVER)], strength="learned")
     tag_until_it_reads(learned, PHOTO, 7)
     assert {psnr for psnr, _, _ in learned.calls} == {None}
     # Refined from the start as far as a retry would be: there is nothing to try.
     tagger.calls.clear()
-    tag_until_it_reads(tagger, PHOTO, 7, psnr=41, refine=40)
+    tag_until_it_reads(tagger, PHOTO, 7, strength=41, refine=40)
     assert tagger.calls == [(41, 2, 40)]
 
 

@@ -1,0 +1,136 @@
+"""The weakest tag that survives named copies."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from faketagger_tf.photos import similarity_from_landmarks
+from faketagger_tf.tagging import promise
+from faketagger_tf.tagging.promise import Copy, choose_strengths, make_copy
+from faketagger_tf.tagging.search import Canvas
+from tests.support import CORRELATION, correlation_tagger
+
+PAYLOAD = 0x1F2E3D4C
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return correlation_tagger(
+        dataclasses.replace(CORRELATION, strongest=36.0, weakest=66.0)
+    )
+
+
+@pytest.fixture
+def photo():
+    """A soft picture: what it shows hardly disturbs the tag."""
+    noise = np.random.default_rng(3).normal(128, 300, (330, 410, 3))
+    return np.clip(cv2.GaussianBlur(noise, (0, 0), 12), 0, 255).astype(np.uint8)
+
+
+def square(left, top, side):
+    scale = SIZE / side
+    return Canvas(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
+
+
+def test_the_weakest_level_that_keeps_the_promise_is_found(tagger, photo, monkeypatch):
+    """Beside an exhaustive search over all levels."""
+    canvas = square(40, 30, 250)
+    copies = (Copy("JPEG 90", qualities=(90,)),)
+    monkeypatch.setitem(promise.PROMISES, "web", copies)
+    (choice,) = choose_strengths(tagger, photo, PAYLOAD, [canvas])
+    config = tagger.config
+    levels = np.linspace(config.strongest, config.weakest, promise.LEVELS)
+    kept = []
+    for level in levels:
+        tagged = tagger.embed(photo, PAYLOAD, float(level), [canvas])
+        seen, place = make_copy(copies[0], tagged, canvas, SIZE)
+        kept.append(tagger.p_values(seen, [place], PAYLOAD)[0] <= promise.MARGIN)
+    # Neither the strongest nor the weakest, or this would show nothing.
+    assert kept[0] and not kept[-1]
+    assert choice == promise.Choice(float(levels[np.flatnonzero(kept)[-1]]))
+
+
+def test_what_cannot_be_kept_is_named_and_tagged_at_the_strongest(
+    tagger, photo, monkeypatch
+):
+    copies = (Copy("small", scale=0.05), Copy("as it is"))
+    monkeypatch.setitem(promise.PROMISES, "web", copies)
+    canvases = [square(0, 0, 128), square(150, 60, 128)]
+    choices = choose_strengths(tagger, photo, PAYLOAD, canvases)
+    assert choices == [promise.Choice(tagger.config.strongest, ("small",))] * 2
+
+
+def test_faces_of_one_photo_have_strengths_of_their_own(tagger, photo, monkeypatch):
+    monkeypatch.setitem(promise.PROMISES, "web", (Copy("JPEG 90", qualities=(90,)),))
+    photo[:, 205:] = np.random.default_rng(1).integers(0, 256, (330, 205, 3))
+    quiet, busy = square(10, 100, 180), square(215, 100, 180)
+    first, second = choose_strengths(tagger, photo, PAYLOAD, [quiet, busy])
+    assert first.strength > second.strength
+    tagged = tagger.embed(
+        photo, PAYLOAD, [first.strength, second.strength], [quiet, busy]
+    )
+    change = np.abs(tagged.astype(int) - photo)
+    assert change[:, 215:395].mean() > change[:, 10:190].mean()
+
+
+def test_copies_know_where_their_canvas_lies(photo):
+    """Corners that are marked in the photo are found in its copies."""
+    face = [[150, 140], [210, 150], [180, 180], [150, 205], [205, 212]]
+    matrix = similarity_from_landmarks(np.array(face, float), SIZE, 1.9)
+    canvas = Canvas(matrix)
+    photo[:] = 90
+    for x, y in canvas.corners(SIZE):
+        cv2.circle(photo, (round(x), round(y)), 4, (255, 255, 255), -1)
+    for copy in (
+        Copy("grey", grey=True),
+        Copy("smaller", scale=0.6, qualities=(80, 70)),
+        Copy("pasted", pasted=True),
+    ):
+        seen, place = make_copy(copy, photo, canvas, SIZE)
+        assert seen.shape[0] == round(copy.scale * photo.shape[0])
+        for x, y in place.corners(SIZE):
+            assert seen[round(y), round(x)].min() > 150
+    # Luma alone, and where the face was, its mirror image.
+    photo[130:220, 140:180] = (200, 40, 40)
+    grey, _ = make_copy(Copy("grey", grey=True), photo, canvas, SIZE)
+    assert (grey == grey[..., :1]).all()
+    pasted, _ = make_copy(Copy("pasted", pasted=True), photo, canvas, SIZE)
+    assert (pasted != photo).any()
+    outside = np.ones(photo.shape[:2], bool)
+    x, y = canvas.corners(SIZE).mean(0).astype(int)
+    reach = round(0.5 * canvas.side(SIZE))
+    outside[y - reach : y + reach, x - reach : x + reach] = False
+    np.testing.assert_array_equal(pasted[outside], photo[outside])
+
+
+def test_large_faces_cost_no_more_than_middling_ones(tagger, monkeypatch):
+    """Copies of a large canvas are made of a smaller one."""
+    seen = []
+    original = promise.make_copy
+
+    def watch(copy, photo, canvas, size):
+        seen.append(photo.shape)
+        return original(copy, photo, canvas, size)
+
+    monkeypatch.setattr(promise, "make_copy", watch)
+    photo = np.full((1500, 1500, 3), 120, np.uint8)
+    choose_strengths(tagger, photo, PAYLOAD, [square(100, 100, 1200)], "archive")
+    most = promise.MOST_SIDE * (1 + 2 * promise._GRID / 1200)
+    assert seen and max(max(shape) for shape in seen) <= most + 1
+
+
+def test_what_is_refused(tagger, photo):
+    with pytest.raises(ValueError, match=r"archive, web, strict\. Received: 'all'"):
+        choose_strengths(tagger, photo, PAYLOAD, [square(0, 0, 128)], "all")
+    with pytest.raises(ValueError, match="one per canvas"):
+        tagger.embed(photo, PAYLOAD, [40.0, 41.0], [square(0, 0, 128)])
+    with pytest.raises(ValueError, match=r"from 0 \(weakest\) to 1"):
+        tagger.decibels(2)
+    learned = dataclasses.replace(tagger.config, strength="learned")
+    other = correlation_tagger()
+    other.config = learned
+    with pytest.raises(ValueError, match="learned"):
+        choose_strengths(other, photo, PAYLOAD, [square(0, 0, 128)])
