@@ -253,6 +253,9 @@ class TagAnswer(Model):
     unread_faces: list[tuple[float, float, float, float]] = Field(
         description="Boxes of faces whose tag does not read back."
     )
+    broken: list[str] = Field(
+        description="What the promise holds and not every face's tag survives."
+    )
     lost: list[str] = Field(description="What of the photo's file was not kept.")
     changed: list[str] = Field(description="What of it was kept otherwise.")
 

@@ -60,6 +60,7 @@ from faketagger_tf.registry import Record, Registry, RegistryError
 from faketagger_tf.registry.access import SCOPES, check_key
 from faketagger_tf.registry.jobs import RecordedTag, tag_bytes_into_registry
 from faketagger_tf.registry.reader import Finding, RegisteredReader
+from faketagger_tf.tagging.promise import PROMISES
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 PAGE = pathlib.Path(__file__).parent / "page"
@@ -83,6 +84,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_ROW = ("psnr", "ssim", "faces", "broken", "lost", "changed")
 _UNLIMITED = ("/healthz", "/metrics")  # Asked every few seconds by one address.
 _MANY_FACES = 8  # Of a record, up to which all are compared for the heat map.
 _log = logging.getLogger(__name__)
@@ -293,6 +295,7 @@ class Desk:
             owner=_text(form, "owner"),
             note=_text(form, "note"),
             quality=_quality(form.fields.get("quality")),
+            promise=form.fields.get("promise") or None,
             retag=form.fields.get("retag") == "true",
         )
         return tagged, extension.lower()
@@ -526,6 +529,7 @@ def _photo_routes(desk: Desk) -> APIRouter:
             ("note", "Anything, for the record."),
             ("extension", "Of the tagged file, such as .png; by default the photo's."),
             ("quality", "Of JPEG, WebP and AVIF, 1 to 100; by default the photo's."),
+            ("promise", f"As weak a tag as keeps it: {', '.join(PROMISES)}."),
             ("retag", '"true" writes over a tag that the photo carries.'),
         ),
         dependencies=[Depends(desk.require("tag"))],
@@ -548,10 +552,7 @@ def _photo_routes(desk: Desk) -> APIRouter:
                 photo=base64.b64encode(tagged.data).decode(),
                 media_type=kind,
                 unread_faces=tagged.row["unread_faces"] or [],
-                **{
-                    name: tagged.row[name]
-                    for name in ("psnr", "ssim", "faces", "lost", "changed")
-                },
+                **{name: tagged.row[name] for name in _ROW},
             )
             content = answer.model_dump_json().encode()
             return responses.Response(content, 200, headers, "application/json")
