@@ -86,7 +86,7 @@ def call(
         body = form(photo, name, **(fields or {}))
         headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
     link = http.client.HTTPConnection(
-        *address[:2], timeout=60, source_address=(source, 0)
+        *address[:2], timeout=300, source_address=(source, 0)
     )
     with contextlib.closing(link):
         link.request(method, path, body, headers)
