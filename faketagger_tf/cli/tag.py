@@ -131,7 +131,9 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry) -> int:
         )
 
         def done(output: str) -> bool:
-            return os.path.lexists(output) and recorded(registry, output) is not None
+            # What cannot be read has no record, and is an error of its own.
+            readable = os.path.isfile(output) and os.access(output, os.R_OK)
+            return readable and recorded(registry, output) is not None
 
     waiting = [
         (path, output) for path, output in plan if values.overwrite or not done(output)

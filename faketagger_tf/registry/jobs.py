@@ -29,7 +29,7 @@ from faketagger_tf.registry.fingerprint import (
     fingerprint_matrix,
     make_thumbnail,
 )
-from faketagger_tf.registry.records import RESERVED, FaceRecord, Record
+from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Record
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
 from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
@@ -258,9 +258,11 @@ def recorded(registry: Registry, path: str | os.PathLike) -> Record | None:
         raise ValueError(
             f"Cannot read {os.fspath(path)!r}: {error.strerror or error}."
         ) from None
-    records = list(registry.find(sha256_tagged=digest))
-    for record in records:
+    records = registry.find(sha256_tagged=digest)
+    # The payload of one that was abandoned may be somebody else's by now.
+    for record in (each for each in records if each.state != ABANDONED):
         if record.state == RESERVED:
             registry.complete(record.payload)
             return registry.show(record.payload)
-    return records[-1] if records else None
+        return record
+    return None

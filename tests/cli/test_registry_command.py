@@ -91,14 +91,16 @@ def test_a_payload_that_is_asked_for(faketagger, url, photo, tmp_path, capsys):
 
 
 def test_a_folder_goes_on_where_it_stopped(faketagger, url, photo, capsys):
-    for name in ("a.png", "b.jpg", "c.png"):
+    for name in ("a.png", "b.jpg", "c.png", "d.png"):
         write_image(f"in/{name}", read_photo(photo))
     assert faketagger("tag", "in", "out", "--jobs=2") == 0
     with open_registry(url) as registry:
         first = {record.file: record.payload for record in registry.find()}
-        assert sorted(first) == ["out/a.png", "out/b.jpg", "out/c.png"]
-        assert len(set(first.values())) == 3
+        assert sorted(first) == [f"out/{n}" for n in sorted(os.listdir("in"))]
+        assert len(set(first.values())) == 4
     os.remove("out/b.jpg")
+    os.remove("out/d.png")
+    os.mkdir("out/d.png")
     write_image("out/c.png", read_photo(photo))  # Somebody else's.
     kept = pathlib.Path("out/a.png").read_bytes()
     capsys.readouterr()
@@ -106,11 +108,14 @@ def test_a_folder_goes_on_where_it_stopped(faketagger, url, photo, capsys):
     error = capsys.readouterr().err
     assert "1 files were there already" in error
     assert "'out/c.png' exists and has no record" in error
+    assert "'out/d.png' exists and has no record" in error
+    assert os.path.exists("out/b.jpg")
     assert pathlib.Path("out/a.png").read_bytes() == kept
     assert faketagger("registry", "check") == 1
     out = capsys.readouterr().out
     # The two old records of files that are others now.
-    assert out.count("changed") == 2
+    assert out.count("changed") == 2 and out.count("unreadable") == 1
+    os.rmdir("out/d.png")
     assert faketagger("tag", "in", "out", "--overwrite") == 0
 
 

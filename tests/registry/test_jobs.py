@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+import sqlalchemy as sa
 import support
 
 from faketagger_tf.messages import registered
@@ -23,6 +24,7 @@ from faketagger_tf.registry.jobs import (
     tag_into_registry,
 )
 from faketagger_tf.registry.reader import COLUMNS, RegisteredReader
+from faketagger_tf.registry.tables import RECORDS
 from faketagger_tf.tagging import assure
 from faketagger_tf.tagging.file_jobs import TAG_COLUMNS
 
@@ -74,6 +76,9 @@ def test_a_file_and_its_record(tagger, registry, photo, tmp_path):
     assert list(registry.check()) == []
     assert recorded(registry, output) == record
     assert recorded(registry, photo) is None
+    with registry.begin() as connection:
+        connection.execute(sa.update(RECORDS).values(state="abandoned"))
+    assert recorded(registry, output) is None
     (reading,) = tagger.read(read_photo(output))
     assert f"0x{reading.payload:08X}" == row["payload"]
 
