@@ -22,6 +22,7 @@ SLOW = (
     "cli/test_tag.py",
     "data/test_pipeline.py",
     "data/test_tfrecord.py",
+    "desk/",
     "docs/",
     "export/",
     "registry/test_jobs.py",

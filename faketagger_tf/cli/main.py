@@ -5,6 +5,7 @@
     faketagger verify ORIGINAL SUSPECT [--output=PICTURE]
     faketagger deepfake IN OUT --model=NAME-OR-FOLDER
     faketagger registry ACTION --registry=URL
+    faketagger serve --registry=URL
 
 `faketagger COMMAND --help` lists a command's flags; `--flagfile=FILE` reads flags from
 a file. Exit codes: 0 done (trace, verify: a tag was found), 1 trace and verify found no
@@ -23,7 +24,7 @@ import sys
 
 from absl import flags
 
-from faketagger_tf.cli import deepfake, registry, tag, trace, verify
+from faketagger_tf.cli import deepfake, registry, serve, tag, trace, verify
 from faketagger_tf.cli.parser import Parser, add_extras, did_you_mean
 from faketagger_tf.command import quiet_tensorflow
 from faketagger_tf.names import one_line
@@ -35,6 +36,7 @@ COMMANDS = {
     "verify": verify,
     "deepfake": deepfake,
     "registry": registry,
+    "serve": serve,
 }
 _END = "--flagfile=FILE reads flags from a file."
 

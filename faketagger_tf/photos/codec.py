@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
 import struct
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -16,6 +19,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
 MAX_BYTES = 1 << 30
 _ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
+_most = contextvars.ContextVar("most pixels of a photo", default=MAX_PIXELS)
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
@@ -106,11 +110,26 @@ class TooLarge(ValueError):
 def check_size(size: tuple[int, int], what: str) -> None:
     """Refuses a picture of too many pixels before it is decoded."""
     width, height = size
-    if width * height > MAX_PIXELS:
+    if width * height > _most.get():
         raise TooLarge(
             f"{what} is too large. Received: {width}x{height} pixels. "
-            f"Accepted: up to {MAX_PIXELS} pixels."
+            f"Accepted: up to {_most.get()} pixels."
         )
+
+
+@contextlib.contextmanager
+def at_most(pixels: int) -> Iterator[None]:
+    """Within it, this thread decodes no picture of more pixels; for servers.
+
+    Example:
+        with at_most(50_000_000):
+            suspect = decode_suspect(data)
+    """
+    token = _most.set(min(pixels, MAX_PIXELS))
+    try:
+        yield
+    finally:
+        _most.reset(token)
 
 
 def decode_array(data: bytes) -> np.ndarray | None:

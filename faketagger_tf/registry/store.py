@@ -402,6 +402,41 @@ class Registry:
                 return
             last = found[-1]
 
+    def search(
+        self,
+        text: str = "",
+        before: tuple[datetime.datetime, str] | None = None,
+        limit: int = 20,
+    ) -> list[Record]:
+        """Records whose payload, owner, file or note contains a text, newest first.
+
+        Every record is looked at until there are enough, so that a text that is rare in
+        a large registry takes a while.
+
+        Args:
+            text: upper and lower case are one (in SQLite of ASCII alone); empty for
+                all.
+            before: (created, payload) of the last record of the page before.
+            limit: number of records.
+        """
+        order = RECORDS.c.created.desc(), RECORDS.c.payload.desc()
+        query = sa.select(RECORDS).order_by(*order).limit(limit)
+        if text:
+            columns = (RECORDS.c.payload, RECORDS.c.owner, RECORDS.c.file)
+            query = query.where(
+                sa.or_(
+                    *(
+                        column.icontains(text, autoescape=True)
+                        for column in (*columns, RECORDS.c.note)
+                    )
+                )
+            )
+        if before is not None:
+            time = sa.literal(before[0], RECORDS.c.created.type)
+            key = sa.tuple_(RECORDS.c.created, RECORDS.c.payload)
+            query = query.where(key < sa.tuple_(time, sa.literal(before[1])))
+        return self._read(query)
+
     def payloads(
         self,
         payload_bits: int,

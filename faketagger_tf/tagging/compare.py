@@ -79,13 +79,11 @@ def _compare(tagger, original, suspect, tag, readings) -> Comparison:
     match = min(readings, key=rank)
     intact = match.found and match.payload == tag.payload
     enlarge = SIDE / size
-    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
-    half = tagger.config.face_region / 2
-    face = (x / half) ** 2 + (y / half) ** 2 < 1
+    face = face_ellipse(tagger.config.face_region)
     before = warp_canvas(original, tag.canvas.matrix * enlarge, SIDE)
-    matrix = _align(before, suspect, match.canvas.matrix * enlarge, ~face)
+    matrix = align(before, suspect, match.canvas.matrix * enlarge, ~face)
     after = warp_canvas(suspect, matrix, SIDE)
-    heat = _difference(before, after)
+    heat = difference(before, after)
     changed = heat > CHANGED
     return Comparison(
         tag,
@@ -99,11 +97,29 @@ def _compare(tagger, original, suspect, tag, readings) -> Comparison:
     )
 
 
-def _align(before, suspect, matrix, around) -> np.ndarray:
+def face_ellipse(face_region: float) -> np.ndarray:
+    """bool [256, 256]: the face in a compared canvas, `face_region` of it wide."""
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE - 0.5
+    half = face_region / 2
+    return (x / half) ** 2 + (y / half) ** 2 < 1
+
+
+def align(
+    before: np.ndarray, suspect: np.ndarray, matrix: np.ndarray, around: np.ndarray
+) -> np.ndarray:
     """Refines a canvas's matrix by what lies around the face.
 
     A swap moves the landmarks to which the canvas is fixed. The shift is found by
     maximising the enhanced correlation coefficient (Evangelidis and Psarakis 2008).
+
+    Args:
+        before: uint8 [256, 256, 3], the original's canvas.
+        suspect: uint8 [H, W, 3].
+        matrix: 2x3, pixels of the suspect to pixels of the compared canvas, as found.
+        around: bool [256, 256], what lies around the face.
+
+    Returns:
+        The matrix; the given one where the two have nothing in common.
     """
     template = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY)
     moved = cv2.cvtColor(warp_canvas(suspect, matrix, SIDE), cv2.COLOR_RGB2GRAY)
@@ -131,7 +147,8 @@ def _align(before, suspect, matrix, around) -> np.ndarray:
     return aligned if 0.7 < ratio < 1.4 else matrix
 
 
-def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Smoothed difference of two aligned canvases in grey levels, float32 [S, S]."""
     first = cv2.GaussianBlur(before.astype(np.float32), (0, 0), SMOOTH)
     second = cv2.GaussianBlur(after.astype(np.float32), (0, 0), SMOOTH)
     # Brightness and colour of the whole are no local change. The median of the
@@ -142,13 +159,18 @@ def _difference(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def draw_comparisons(comparisons: list[Comparison]) -> np.ndarray:
     """Returns a picture, uint8: per face the original, the suspect and the heat map."""
-    rows = []
-    for face in comparisons:
-        level = np.clip(face.heat / HOTTEST, 0, 1)
-        colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)
-        colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
-        grey = cv2.cvtColor(face.after, cv2.COLOR_RGB2GRAY)[..., None]
-        weight = np.clip(level * 2, 0, 0.8)[..., None]
-        heat = (1 - weight) * grey + weight * colours
-        rows.append(np.hstack([face.before, face.after, heat.astype(np.uint8)]))
+    rows = [
+        np.hstack([face.before, face.after, paint_heat(face.after, face.heat)])
+        for face in comparisons
+    ]
     return np.vstack(rows)
+
+
+def paint_heat(after: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Returns a canvas in grey with `heat` in colours over it, uint8 [S, S, 3]."""
+    level = np.clip(heat / HOTTEST, 0, 1)
+    colours = cv2.applyColorMap((255 * level).astype(np.uint8), cv2.COLORMAP_TURBO)
+    colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
+    grey = cv2.cvtColor(after, cv2.COLOR_RGB2GRAY)[..., None]
+    weight = np.clip(level * 2, 0, 0.8)[..., None]
+    return ((1 - weight) * grey + weight * colours).astype(np.uint8)

@@ -1,0 +1,103 @@
+"""`faketagger serve`: the registry over HTTP, and a page to look suspects up on."""
+
+from __future__ import annotations
+
+import os
+
+from faketagger_tf.cli import common
+from faketagger_tf.cli.parser import Parser, whole_number
+
+FORM = "serve --registry=URL"
+SUMMARY = "Serve the registry: tag, trace and look up over HTTP, and on a page."
+_PACKAGES = ("fastapi", "limits", "prometheus_client", "python_multipart", "uvicorn")
+_NUMBERS = (
+    ("--max-body-mb", 32, "Largest request in MiB"),
+    (
+        "--max-pixels",
+        50_000_000,
+        "Largest photo in pixels, of which each takes up to 28 bytes of memory",
+    ),
+    ("--jobs", os.cpu_count() or 1, "Photos that are handled at once"),
+    ("--queue", 16, "Photos that may wait for that; others are turned away"),
+    ("--upload-seconds", 30, "By which an upload may lag behind 8 KiB a second"),
+    ("--work-seconds", 120, "After which the answer to a photo is given up"),
+)
+
+
+def define(parser: Parser) -> None:
+    """Defines arguments and flags."""
+    common.add_registry_flag(parser, "The records:")
+    common.add_tagger_flags(parser)
+    common.add_fpr_flag(parser)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="Address to listen on (%(default)s)."
+    )
+    parser.add_argument(
+        "--port",
+        type=whole_number(0, 65535),
+        default=8000,
+        help="Port; 0 takes a free one (%(default)s).",
+    )
+    parser.add_switch(
+        "--public-trace",
+        False,
+        "Let everybody trace who can reach the desk. Without a key a record is shown "
+        "only if the suspect is the photo on record, and without file, note and key.",
+    )
+    parser.add_argument(
+        "--rate",
+        default="120/minute",
+        help="Requests of one address, for example 5/second;500/hour (%(default)s).",
+    )
+    for name, default, help in _NUMBERS:
+        parser.add_argument(
+            name, type=whole_number(1), default=default, help=f"{help} (%(default)s)."
+        )
+    parser.add_argument(
+        "--proxies",
+        default="",
+        help="Addresses of reverse proxies, with commas between them: their "
+        "X-Forwarded-For is believed.",
+    )
+
+
+def run(values) -> int:
+    """Serves until it is interrupted; returns the exit code."""
+    import importlib.util
+
+    if not values.registry:
+        raise ValueError("--registry must be given. Received: nothing.")
+    common.require_registry()
+    missing = [name for name in _PACKAGES if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(
+            f"Serving needs packages that are not installed: {', '.join(missing)}. "
+            'Accepted: pip install "faketagger-tf[registry,serving]".'
+        )
+
+    from faketagger_tf.desk import Limits, make_app, make_listener, serve
+
+    limits = Limits(
+        max_body=values.max_body_mb * 2**20,
+        max_pixels=values.max_pixels,
+        rate=values.rate,
+        jobs=values.jobs,
+        queue=values.queue,
+        upload_seconds=values.upload_seconds,
+        work_seconds=values.work_seconds,
+    )
+    with common.open_registry(values) as registry:
+        tagger = common.load_tagger(values)
+        app = make_app(
+            tagger,
+            registry,
+            limits=limits,
+            fpr=values.fpr,
+            public_trace=values.public_trace,
+        )
+        listener = make_listener(values.host, values.port)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Serving {registry.name} at http://{shown}:{port}/", flush=True)
+        serve(app, listener, filter(None, values.proxies.split(",")))
+    return 0
