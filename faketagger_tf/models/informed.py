@@ -96,11 +96,11 @@ class InformedSteps(layers.Layer):
         momentum = 0.0
         for number in range(self.steps):
             slope = self._slope(cover + residual, message)
-            way = _scaled(_steepest(slope, factors, near) * lit, 1.0, factors, near)
+            way = scale_to(steepest(slope, factors, near) * lit, 1.0, factors, near)
             momentum = MOMENTUM * momentum + way
             length = wanted * (RATE * (1 - number / (self.steps + 1)))
-            residual = residual - _scaled(momentum, length, factors, near)
-            residual = _scaled(residual, wanted, factors, near)
+            residual = residual - scale_to(momentum, length, factors, near)
+            residual = scale_to(residual, wanted, factors, near)
         return residual
 
     def _slope(self, tagged, message):
@@ -121,13 +121,23 @@ class InformedSteps(layers.Layer):
         return shapes[0]
 
 
-def _scaled(residual, wanted, factors, near):
+def scale_to(residual, wanted, factors, near):
+    """Scales a residual `[batch, S, S, 3]` to a visibility, a number or `[batch]`."""
     seen = visibility.visibility(residual, factors, near)
     return residual * ops.reshape(wanted / (seen + 1e-9), (-1, 1, 1, 1))
 
 
-def _steepest(slope, factors: list, near):
-    """The direction that gains most at a given visibility, of any length."""
+def steepest(slope, factors: list, near):
+    """The direction that changes a loss most at a given visibility, of any length.
+
+    Args:
+        slope: gradient of the loss by the canvas, `[batch, S, S, 3]`.
+        factors: the cover's `visibility.masks`.
+        near: `[batch, 1]` from `visibility.nearness`.
+
+    Returns:
+        `[batch, S, S, 3]`; subtract it to lower the loss.
+    """
     near = ops.reshape(near, (-1, 1, 1, 1))
     # How the loss changes with Y, Cb and Cr.
     slope = ops.matmul(slope, np.linalg.inv(visibility._TO_YCC).T.astype(np.float32))

@@ -38,6 +38,18 @@ CHAINS = (
     "facecrop(0.625)|jpeg(60..95)",
     "facepaste|jpeg(50..95)",
 )
+# The same for a tag of a set visibility: its anchor wanders less, and grey copies keep
+# it, see `TaggerConfig.strength`.
+VISIBILITY_CHAINS = (
+    "jpeg(25..45)",
+    "affine(2.5,0.03,2.5)",
+    "facepaste(large)|jpeg(60..95)",
+    "grey|gridjpeg(96,55..85)",
+    "identity",
+    "webp(40..60)",
+    "grey|affine(2,0.02,2)|jpeg(60..95)",
+    "facecrop(0.625)|jpeg(60..95)",
+)
 STEPS = 40  # Where the gain levels off.
 GROUP = 4  # Chains that one step looks at; the next step takes the next ones.
 RATE = 0.1  # First step's length over the residual's; falls linearly to 0.
@@ -61,7 +73,8 @@ class Refiner:
     Args:
         config: the tagger's configuration.
         decoder: as `models.build_decoder` builds it.
-        chains: manipulations that the tag is to survive; `CHAINS` unless given.
+        chains: manipulations that the tag is to survive; unless given, `CHAINS`, or
+            `VISIBILITY_CHAINS` for a tagger of that strength.
         context: face-swap models that the chains name.
         seed: of the manipulations; one seed and one batch give one result.
     """
@@ -79,26 +92,32 @@ class Refiner:
         from faketagger_tf.manipulations import Context, parse_chains
         from faketagger_tf.models.encoder import TextureMask
 
-        chains = parse_chains(CHAINS) if chains is None else list(chains)
+        self._visible = config.strength == "visibility"
+        if chains is None:
+            chains = parse_chains(VISIBILITY_CHAINS if self._visible else CHAINS)
+        chains = list(chains)
         if not chains:
             raise ValueError("At least one manipulation is needed. Received: none.")
         self._decoder, self._seed = decoder, seed
         context = context or Context(face_region=config.face_region)
         self._context = dataclasses.replace(context, real_codecs=True)
         self._mask = TextureMask(config.texture_mask)
+        make = self._make_slope if self._visible else self._make_step
         self._steps = [
-            tf.function(self._make_step(chains[start : start + GROUP]))
+            tf.function(make(chains[start : start + GROUP]))
             for start in range(0, len(chains), GROUP)
         ]
 
-    def __call__(self, cover, message, residual, steps: int = STEPS):
-        """Returns a residual of the same power that survives more.
+    def __call__(self, cover, message, residual, steps: int = STEPS, scale=None):
+        """Returns a residual of the same power, or visibility, that survives more.
 
         Args:
             cover: float32 `[batch, S, S, 3]` in [0, 1].
             message: code bits `[batch, L]` of 0 and 1.
             residual: float32 `[batch, S, S, 3]`, what the encoder proposes.
             steps: number of steps; 0 returns the residual as it is.
+            scale: `[batch]`, photo pixels per canvas pixel, where the tagger's strength
+                is visibility; 1 unless given.
 
         Raises:
             ValueError: steps is no whole number from 0 on.
@@ -111,6 +130,8 @@ class Refiner:
         )
         if not steps:
             return residual
+        if self._visible:
+            return self._at_one_visibility(cover, message, residual, steps, scale)
         gain = self._mask([tf.ones_like(cover), cover])
         power = tf.reduce_mean(tf.square(residual), axis=(1, 2, 3), keepdims=True)
         # Steps are taken before the mask: flat places then change little.
@@ -129,30 +150,76 @@ class Refiner:
             )
         return _normalised(pattern * gain) * tf.sqrt(power)
 
+    def _at_one_visibility(self, cover, message, residual, steps, scale):
+        """As `models.informed` takes its steps, through manipulations."""
+        import tensorflow as tf
+
+        from faketagger_tf import visibility
+        from faketagger_tf.models import informed
+
+        ones = tf.ones([tf.shape(cover)[0], 1])
+        scale = (
+            ones if scale is None else tf.reshape(tf.cast(scale, tf.float32), [-1, 1])
+        )
+        near = visibility.nearness(scale)
+        factors, lit = visibility.masks(cover), visibility.inside(cover)
+        wanted = visibility.visibility(residual, factors, near)
+        momentum = tf.zeros_like(residual)
+        for number in range(steps):
+            slope = self._steps[number % len(self._steps)](
+                cover, message, residual, tf.constant([self._seed, number], tf.int64)
+            )
+            way = informed.steepest(slope, factors, near) * lit
+            momentum = informed.MOMENTUM * momentum + informed.scale_to(
+                way, 1.0, factors, near
+            )
+            length = wanted * (informed.RATE * (1 - number / (steps + 1)))
+            residual -= informed.scale_to(momentum, length, factors, near)
+            residual = informed.scale_to(residual, wanted, factors, near)
+        return residual
+
+    def _make_slope(self, chains: list[Chain]):
+        import tensorflow as tf
+
+        def slope(cover, message, residual, seed):
+            with tf.GradientTape() as tape:
+                tape.watch(residual)
+                loss = self._loss(cover, message, cover + residual, seed, chains)
+            return tape.gradient(loss, residual)
+
+        return slope
+
     def _make_step(self, chains: list[Chain]):
         import tensorflow as tf
 
-        from faketagger_tf import losses
-        from faketagger_tf.manipulations import StatelessSeed
         from faketagger_tf.manipulations.photometric import gaussian_blur
 
         def step(cover, message, gain, scale, pattern, momentum, seed, rate):
-            seed = StatelessSeed(seed)
-            # A pasted face shows the same person without a tag, mirrored: a photo's
-            # result does not depend on the others in its batch.
-            context = dataclasses.replace(self._context, donors=cover[:, :, ::-1])
             with tf.GradientTape() as tape:
                 tape.watch(pattern)
                 tagged = cover + _normalised(pattern * gain) * scale
-                received = [chain.apply(tagged, seed, context) for chain in chains]
-                logits = self._decoder(tf.concat(received, 0), training=False)
-                target = tf.tile(message, [len(chains), 1])
-                loss = tf.reduce_sum(losses.message_loss(target, logits))
+                loss = self._loss(cover, message, tagged, seed, chains)
             slope = gaussian_blur(tape.gradient(loss, pattern), SMOOTHNESS)
             momentum = MOMENTUM * momentum + _normalised(slope)
             return _normalised(pattern - rate * _normalised(momentum)), momentum
 
         return step
+
+    def _loss(self, cover, message, tagged, seed, chains):
+        """The message loss after manipulations, summed."""
+        import tensorflow as tf
+
+        from faketagger_tf import losses
+        from faketagger_tf.manipulations import StatelessSeed
+
+        seed = StatelessSeed(seed)
+        # A pasted face shows the same person without a tag, mirrored: a photo's result
+        # does not depend on the others in its batch.
+        context = dataclasses.replace(self._context, donors=cover[:, :, ::-1])
+        received = [chain.apply(tagged, seed, context) for chain in chains]
+        logits = self._decoder(tf.concat(received, 0), training=False)
+        target = tf.tile(message, [len(chains), 1])
+        return tf.reduce_sum(losses.message_loss(target, logits))
 
 
 def _normalised(x):

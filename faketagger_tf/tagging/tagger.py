@@ -414,7 +414,11 @@ class Tagger:
             return residuals
         return np.concatenate(
             [
-                np.asarray(self._refine(covers[i], messages[i], residuals[i], refine))
+                np.asarray(
+                    self._refine(
+                        covers[i], messages[i], residuals[i], refine, scales[i]
+                    )
+                )
                 for i in (slice(i, i + 1) for i in range(len(canvases)))
             ]
         )
