@@ -29,6 +29,7 @@ from faketagger_tf.evaluation.report import write_report
 from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
+from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import load_presence, load_swaps, load_tagger
@@ -171,6 +172,7 @@ def evaluate(options: EvaluateOptions) -> str:
     """
     output = pathlib.Path(options.output)
     config, encoder, decoder = load_tagger(options.tagger)
+    encoder = build_informed_encoder(config, encoder, decoder)
     chains = parse_chains(options.manipulation)
     context = Context(
         swaps=load_swaps(list(options.swap_model)), face_region=config.face_region

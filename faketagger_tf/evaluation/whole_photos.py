@@ -26,6 +26,8 @@ from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import load_faceswap
+from faketagger_tf.tagging.assure import tag_until_it_reads
+from faketagger_tf.tagging.promise import Choice, choose_strengths
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 SIDES = (120, 250, 500)  # Of the face's canvas, in photo pixels.
@@ -43,6 +45,7 @@ class Outcome:
         refused: changes after which the photo was too small to be read: not found.
         untagged: faces read before tagging, and those with a tag reported as found.
         visibility: `measure_visibility` of the whole photo.
+        choice: the largest face's strength, where a promise chose it.
     """
 
     found: dict[str, bool]
@@ -50,6 +53,7 @@ class Outcome:
     refused: list[str]
     untagged: tuple[int, int]
     visibility: dict[str, float]
+    choice: Choice | None = None
 
 
 def measure_photos(
@@ -57,7 +61,7 @@ def measure_photos(
     photos: Sequence[Photo],
     *,
     sides: Sequence[int] = SIDES,
-    strengths: Sequence[float | None] = (None,),
+    strengths: Sequence[float | str | None] = (None,),
     changes: Mapping[str, Change] = CHANGES,
     swap=None,
     fpr: float = FPR,
@@ -72,7 +76,8 @@ def measure_photos(
         photos: of people not trained on. With `ita`, rows are also given by thirds.
         sides: of the largest face's canvas in pixels, to which the photo is scaled;
             0 leaves it as it is.
-        strengths: as `Tagger.embed` takes them; None is the tagger's own.
+        strengths: in dB; None is the tagger's own, and the name of a promise is what
+            `faketagger tag` does with it: chosen for each face, read back, refined.
         changes: name -> what happens to the photo.
         swap: (configuration, model) of a face-swap autoencoder, or None.
         fpr: largest p-value of a tag that counts as found.
@@ -84,7 +89,8 @@ def measure_photos(
         {"fpr", "rows": [{"canvas", "strength", "change", "photos", "found" (a share),
         "wrong", "refused", "found_by_tone" (three shares, dark skin first; None where
         unknown)}], "sets": [{"canvas", "strength", "photos", "untagged_faces",
-        "untagged_found", and the means of `measure_visibility`}], "skipped": [[path,
+        "untagged_found", the means of `measure_visibility`, and where a promise chose
+        the strength "mean_strength" in dB and "kept", a share}], "skipped": [[path,
         reason]]}.
 
     Raises:
@@ -133,6 +139,7 @@ def measure_photos(
                 "untagged_faces": int(untagged[0]),
                 "untagged_found": int(untagged[1]),
                 **mean_of([o.visibility for o in found.values()]),
+                **_choices([o.choice for o in found.values() if o.choice]),
             }
         )
         for change in changes:
@@ -147,7 +154,7 @@ def measure_photo(
     tagger: Tagger,
     entry: Photo,
     side: int,
-    strength: float | None,
+    strength: float | str | None,
     *,
     changes: Mapping[str, Change],
     swap,
@@ -171,7 +178,15 @@ def measure_photo(
         photo = scale(photo, side / canvases[0].side(size))
         canvases = tagger.find_canvases(photo)
     untagged = tagger.examine(photo, fpr)
-    tagged = tagger.embed(photo, payload, strength, canvases, refine)
+    if isinstance(strength, str):
+        choices = choose_strengths(tagger, photo, payload, canvases, strength)
+        chosen = [choice.strength for choice in choices]
+        tagged = tag_until_it_reads(
+            tagger, photo, payload, chosen, canvases, refine
+        ).pixels
+    else:
+        choices = []
+        tagged = tagger.embed(photo, payload, strength, canvases, refine)
     found, wrong, refused = {}, [], []
     faces = tuple(canvas.face for canvas in canvases if canvas.face)
     scene = Scene(np.random.default_rng(0), faces, swap)
@@ -196,6 +211,7 @@ def measure_photo(
         refused,
         (len(untagged), sum(reading.found for reading in untagged)),
         measure_visibility(photo, tagged),
+        choices[0] if choices else None,
     )
 
 
@@ -204,6 +220,15 @@ def skin_tone_thirds(photos: Sequence[Photo]) -> list[set[int]]:
     known = [i for i, photo in enumerate(photos) if photo.ita is not None]
     order = sorted(known, key=lambda i: photos[i].ita)
     return [set(part.tolist()) for part in np.array_split(np.array(order, int), 3)]
+
+
+def _choices(choices: list[Choice]) -> dict:
+    if not choices:
+        return {}
+    return {
+        "mean_strength": float(np.mean([choice.strength for choice in choices])),
+        "kept": float(np.mean([not choice.broken for choice in choices])),
+    }
 
 
 def _row(change: str, outcomes: dict[int, Outcome], tones: list[set[int]]) -> dict:
@@ -247,6 +272,11 @@ def markdown_photos(report: dict) -> str:
         "PSNR, dB": lambda s: f"{s['psnr']:.2f}",
         "SSIM": lambda s: f"{s['ssim']:.4f}",
     }
+    if any("kept" in entry for entry in report["sets"]):
+        lines["strength, dB"] = lambda s: (
+            f"{s['mean_strength']:.1f}" if "kept" in s else None
+        )
+        lines["promise kept"] = lambda s: _percent(s.get("kept"))
     text += "\n" + markdown_table(
         ["whole photo", *titles],
         ([name, *map(value, report["sets"])] for name, value in lines.items()),
@@ -266,7 +296,10 @@ def markdown_photos(report: dict) -> str:
 
 def _title(canvas: int, strength: float | None) -> str:
     title = f"canvas {canvas}" if canvas else "own size"
-    return title if strength is None else f"{title} at {strength:g}"
+    if strength is None:
+        return title
+    how = strength if isinstance(strength, str) else f"at {strength:g}"
+    return f"{title} {how}"
 
 
 def _percent(share: float | None) -> str | None:
@@ -285,8 +318,11 @@ class WholePhotosOptions(Checked):
         SIDES,
         "Pixels to which the face's canvas is scaled; 0 for none; repeat for more.",
     )
-    psnr: tuple[float, ...] = option(
+    strength: tuple[float, ...] = option(
         (0.0,), "Strength in dB; 0 takes the tagger's own; repeat the flag for more."
+    )
+    promise: tuple[str, ...] = option(
+        (), "Instead, a promise that chooses the strength; repeat the flag for more."
     )
     refine: int = option(0, "Steps of refinement.", low=0)
     fpr: float = option(FPR, "Largest p-value of a tag that counts as found.")
@@ -303,7 +339,7 @@ def main(options: WholePhotosOptions) -> None:
         tagger,
         find_photos(options.data, options.split).spread(options.limit),
         sides=options.canvas,
-        strengths=[value or None for value in options.psnr],
+        strengths=options.promise or [value or None for value in options.strength],
         swap=load_faceswap(options.swap_model) if options.swap_model else None,
         fpr=options.fpr,
         refine=options.refine,
