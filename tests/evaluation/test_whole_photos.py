@@ -13,6 +13,7 @@ from faketagger_tf.evaluation import whole_photos
 from faketagger_tf.evaluation.changes import CHANGES
 from faketagger_tf.photos import write_image
 from faketagger_tf.tagging.tagger import Canvas, Reading
+from tests import support
 
 
 class CornerTagger:
@@ -109,6 +110,24 @@ def test_markdown_has_a_column_a_size(photos):
     assert "| change | canvas 100 | canvas 200 |" in text
     assert "| half size | 0.0%, 4 too small |" in text
     assert "darkest third" in text and "1 photos were skipped" in text
+
+
+def test_a_promise_chooses_each_photos_strength(photos):
+    """Through a tagger whose tags are real ones."""
+    report = whole_photos.measure_photos(
+        support.correlation_tagger(),
+        photos[:2],
+        sides=(150,),
+        strengths=("archive",),
+        changes={"untouched": CHANGES["untouched"]},
+    )
+    (entry,) = report["sets"]
+    config = support.CORRELATION
+    assert config.strongest <= entry["mean_strength"] <= config.weakest
+    assert entry["kept"] in (0.0, 0.5, 1.0)
+    assert report["rows"][0]["found"] == 1.0
+    text = whole_photos.markdown_photos(report)
+    assert "| change | canvas 150 archive |" in text and "| promise kept |" in text
 
 
 def test_nothing_measured_is_one_sentence(photos):
