@@ -1,6 +1,7 @@
 """A desk on a free port, with a registry in SQLite, and a client that asks it."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import threading
@@ -16,14 +17,17 @@ BOUNDARY = "a-boundary"
 
 
 @contextlib.contextmanager
-def running(tagger, folder, public_trace=False, proxies=(), routers=(), **limits):
-    """A server in a thread; its `call` asks it."""
+def running(tagger, folder, proxies=(), **options):
+    """A server in a thread; its `call` asks it.
+
+    `options` are those of `Limits` and of `make_app`.
+    """
+    names = {field.name for field in dataclasses.fields(Limits)}
+    limits = {name: options.pop(name) for name in names & set(options)}
     limits = Limits(**{"rate": "100000/minute", "jobs": 2, **limits})
     with init_registry(f"sqlite:///{folder}/tags.db") as registry:
         keys = {scope: add_key(registry, scope, [scope]) for scope in SCOPES}
-        app = make_app(
-            tagger, registry, limits=limits, public_trace=public_trace, routers=routers
-        )
+        app = make_app(tagger, registry, limits=limits, **options)
         listener = make_listener("127.0.0.1", 0)
         address = listener.getsockname()
         server = make_server(app, proxies)

@@ -90,6 +90,49 @@ def add_registry_flag(parser: Parser, help: str) -> None:
     )
 
 
+def add_signing_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "--certificate", help="The signer's certificate chain, a PEM file."
+    )
+    parser.add_argument("--private-key", help="The certificate's key, a PEM file.")
+    parser.add_argument(
+        "--tsa", help="URL of a time-stamp authority, which is asked for every photo."
+    )
+    parser.add_argument(
+        "--domain",
+        help="Your domain, reversed, for the algorithm's name in the manifest; by "
+        "default org.example, which is nobody's.",
+    )
+
+
+def domain_of(values) -> str:
+    """The domain that the flag names; refuses what is none."""
+    from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
+
+    domain = DOMAIN if values.domain is None else values.domain
+    algorithm_name("", domain)
+    return domain
+
+
+def make_signer(values):
+    """What photos are signed with, as the flags name it."""
+    if not (values.certificate and values.private_key):
+        raise ValueError(
+            "Signing needs --certificate and --private-key. Received: "
+            f"{values.certificate!r} and {values.private_key!r}. "
+            "`faketagger registry dev-certificate` makes both for tests."
+        )
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.certificates import load_credentials
+    from faketagger_tf.provenance.signing import PhotoSigner
+
+    domain = domain_of(values)  # Refused before anything is tagged.
+    credentials = load_credentials(values.certificate, values.private_key, values.tsa)
+    return PhotoSigner(credentials, domain)
+
+
 def require_registry() -> None:
     """Raises a ValueError where the packages of the extra [registry] are missing."""
     try:

@@ -49,6 +49,13 @@ def define(parser: Parser) -> None:
         default="120/minute",
         help="Requests of one address, for example 5/second;500/hour (%(default)s).",
     )
+    common.add_signing_flags(parser)
+    parser.add_argument(
+        "--public-url",
+        default="",
+        help="Where the desk is reached, such as https://tags.newsroom.com, which "
+        "C2PA's clients are told.",
+    )
     for name, default, help in _NUMBERS:
         parser.add_argument(
             name, type=whole_number(1), default=default, help=f"{help} (%(default)s)."
@@ -75,6 +82,7 @@ def run(values) -> int:
             'Accepted: pip install "faketagger-tf[registry,serving]".'
         )
 
+    domain, signer = common.domain_of(values), _signer(values)
     from faketagger_tf.desk import Limits, make_app, make_listener, serve
 
     limits = Limits(
@@ -94,10 +102,26 @@ def run(values) -> int:
             limits=limits,
             fpr=values.fpr,
             public_trace=values.public_trace,
+            signer=signer,
+            domain=domain,
+            public_url=values.public_url,
         )
         listener = make_listener(values.host, values.port)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(f"Serving {registry.name} at http://{shown}:{port}/", flush=True)
+        if not importlib.util.find_spec("c2pa"):
+            print(
+                "The extra [c2pa] is not installed: manifests on record are given out, "
+                "but what they claim is not told.",
+                flush=True,
+            )
         serve(app, listener, filter(None, values.proxies.split(",")))
     return 0
+
+
+def _signer(values):
+    """What photos are signed with; None if no flag says so."""
+    if values.certificate or values.private_key or values.tsa:
+        return common.make_signer(values)
+    return None

@@ -83,18 +83,7 @@ def define(parser: Parser) -> None:
         "Sign each output with a C2PA manifest that names its tag; with --registry the "
         "manifest is kept on record, too. Needs the extra [c2pa].",
     )
-    parser.add_argument(
-        "--certificate", help="The signer's certificate chain, a PEM file."
-    )
-    parser.add_argument("--private-key", help="The certificate's key, a PEM file.")
-    parser.add_argument(
-        "--tsa", help="URL of a time-stamp authority, which is asked for every photo."
-    )
-    parser.add_argument(
-        "--domain",
-        help="Your domain, reversed, for the algorithm's name in the manifest; by "
-        "default org.example, which is nobody's.",
-    )
+    common.add_signing_flags(parser)
     parser.add_switch("--preserve", False, "Give each output the times of its photo.")
     parser.add_argument(
         "--extension",
@@ -127,32 +116,14 @@ def run(values) -> int:
 
 def _signer(values):
     """What the outputs are signed with; None if they are not."""
+    if values.sign:
+        return common.make_signer(values)
     flags = ("certificate", "private_key", "tsa", "domain")
     given = [name for name in flags if getattr(values, name) is not None]
-    if not values.sign:
-        if given:
-            name = given[0].replace("_", "-")
-            raise ValueError(
-                f"--{name} is for --sign. Received: --{name} without --sign."
-            )
-        return None
-    if not {"certificate", "private_key"} <= set(given):
-        raise ValueError(
-            "--sign needs --certificate and --private-key. Received: "
-            f"{values.certificate!r} and {values.private_key!r}. "
-            "`faketagger registry dev-certificate` makes both for tests."
-        )
-    from faketagger_tf.provenance import require_c2pa
-
-    require_c2pa()
-    from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
-    from faketagger_tf.provenance.certificates import load_credentials
-    from faketagger_tf.provenance.signing import PhotoSigner
-
-    domain = DOMAIN if values.domain is None else values.domain
-    algorithm_name("", domain)  # Refuses what is no domain, before anything is tagged.
-    credentials = load_credentials(values.certificate, values.private_key, values.tsa)
-    return PhotoSigner(credentials, domain)
+    if given:
+        name = given[0].replace("_", "-")
+        raise ValueError(f"--{name} is for --sign. Received: --{name} without --sign.")
+    return None
 
 
 def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) -> int:

@@ -14,7 +14,8 @@ from faketagger_tf.messages import format_payload
 from faketagger_tf.photos import encode_image
 from faketagger_tf.registry import Record
 from faketagger_tf.registry.fingerprint import Change
-from faketagger_tf.registry.reader import Finding
+from faketagger_tf.registry.manifests import Manifest
+from faketagger_tf.registry.reader import Finding, recovered_claim
 
 _CHANGES = {
     "same photo": "This is the photo on record; no change of it was noticed.",
@@ -113,6 +114,36 @@ class HeatAnswer(Model):
         )
 
 
+class ManifestAnswer(Model):
+    """The C2PA manifest on record, whether the suspect has lost it or not."""
+
+    id: str = Field(description="Its label; /c2pa/v1/manifests/{id} has all of it.")
+    algorithm: str = Field(description="Of the soft binding, as C2PA names it.")
+    signer: str | None = Field(
+        description="Whom the certificate names, which nobody has checked; this and "
+        "what follows is null where the desk lacks the extra [c2pa]."
+    )
+    sound: bool | None = Field(description="It is as it was signed.")
+    signed_at: str | None = Field(
+        description="ISO 8601; empty without a time-stamp authority."
+    )
+    actions: list[str] | None
+    in_words: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> ManifestAnswer:
+        claim = recovered_claim(manifest)
+        return cls(
+            id=manifest.id,
+            algorithm=manifest.algorithm,
+            signer=claim and claim.signer,
+            sound=claim and claim.sound,
+            signed_at=claim and claim.signed_at,
+            actions=claim and list(claim.actions),
+            in_words=words.manifest(claim and claim.signer, claim and claim.sound),
+        )
+
+
 class ReadingAnswer(Model):
     """What was read from one face, or from the centred square."""
 
@@ -127,6 +158,7 @@ class ReadingAnswer(Model):
     box: tuple[float, float, float, float]
     corners: list[tuple[float, float]]
     record: RecordAnswer | None
+    manifest: ManifestAnswer | None
     change: ChangeAnswer | None
     heat_map: HeatAnswer | None
     in_words: str
@@ -152,8 +184,9 @@ class ReadingAnswer(Model):
                 so a suspect that is another photo must not bring up the record.
         """
         reading, record, change = finding.reading, finding.record, finding.change
+        manifest = finding.manifest
         if public and (change is None or change.verdict == "another photo"):
-            record = heat_map = None
+            record = heat_map = manifest = None
         count = reading.registered_payloads
         found = reading.found
         return cls(
@@ -166,6 +199,7 @@ class ReadingAnswer(Model):
             box=_rounded(reading.box),
             corners=reading.corners.round(1).tolist(),
             record=RecordAnswer.of(record, public) if record else None,
+            manifest=ManifestAnswer.of(manifest) if manifest else None,
             change=_change(change),
             heat_map=HeatAnswer.of(heat_map) if heat_map else None,
             in_words=_in_words(finding),
@@ -252,6 +286,9 @@ class TagAnswer(Model):
     )
     unread_faces: list[tuple[float, float, float, float]] = Field(
         description="Boxes of faces whose tag does not read back."
+    )
+    manifest: str | None = Field(
+        description="Label of its C2PA manifest; null if the desk does not sign."
     )
     broken: list[str] = Field(
         description="What the promise holds and not every face's tag survives."

@@ -5,10 +5,11 @@
     GET  /v1/records                      history, newest first, with search
     GET  /v1/records/{payload}            one record
     GET  /v1/records/{payload}/thumbnail  its JPEG
+    ...  /c2pa/v1/...                     C2PA's Soft Binding Resolution API
     GET  /healthz  /metrics  /docs  /openapi.json  /
 
 A key (`registry.access`) comes as `Authorization: Bearer KEY`; the scope `trace` opens
-trace and single records, `tag` opens tag, `admin` everything. With `public_trace`
+trace, single records and manifests, `tag` opens tag, `admin` everything. With `public_trace`
 whoever can reach the desk may trace, and sees of a record what is not its owner's own.
 
 An error is `{"error": "one sentence"}` with status 400 (a damaged form), 401, 403, 404,
@@ -21,6 +22,7 @@ import base64
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import json
 import logging
@@ -29,7 +31,7 @@ import pathlib
 import time
 import urllib.parse
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import prometheus_client as prometheus
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, responses
@@ -56,12 +58,17 @@ from faketagger_tf.names import printable
 from faketagger_tf.photos import codec
 from faketagger_tf.photos.photo_file import WRITABLE
 from faketagger_tf.photos.suspect import decode_suspect
+from faketagger_tf.provenance.binding import DOMAIN
+from faketagger_tf.provenance.resolution import resolution_router
 from faketagger_tf.registry import Record, Registry, RegistryError
 from faketagger_tf.registry.access import SCOPES, check_key
 from faketagger_tf.registry.jobs import RecordedTag, tag_bytes_into_registry
 from faketagger_tf.registry.reader import Finding, RegisteredReader
 from faketagger_tf.tagging.promise import PROMISES
 from faketagger_tf.tagging.tagger import FPR, Tagger
+
+if TYPE_CHECKING:
+    from faketagger_tf.provenance.signing import PhotoSigner
 
 PAGE = pathlib.Path(__file__).parent / "page"
 MAX_TEXT = 4096  # Bytes of a form's field that is no file.
@@ -114,6 +121,7 @@ class Desk:
         limits: see `Limits`.
         fpr: p-value from which on a tag counts as found.
         public_trace: whether tracing needs no key.
+        signer: signs what is tagged; None for nobody.
         pool: where photos are handled.
         metrics: what /metrics shows.
     """
@@ -125,9 +133,10 @@ class Desk:
         limits: Limits,
         fpr: float,
         public_trace: bool,
+        signer: "PhotoSigner | None",
     ):
         self.tagger, self.registry, self.limits = tagger, registry, limits
-        self.fpr, self.public_trace = fpr, public_trace
+        self.fpr, self.public_trace, self.signer = fpr, public_trace, signer
         self.reader = RegisteredReader(tagger, registry)
         self.pool = Pool(limits)
         self._slots, self._rate = Slots(limits), Rate(limits)
@@ -166,14 +175,24 @@ class Desk:
             self._rate.check(address_of(request.scope))
 
     @contextlib.asynccontextmanager
+    async def photo_slot(self, request: Request):
+        """Holds one of the places for photos, while a photo comes and is handled.
+
+        Raises:
+            Refusal: 429 or 503, there is none.
+        """
+        with self._slots.take(address_of(request.scope)):
+            self.pool.check()  # Before anything is uploaded in vain.
+            yield
+
+    @contextlib.asynccontextmanager
     async def photo_form(self, request: Request):
         """Holds one of the places for photos, and reads the form into a `Form`.
 
         Raises:
             Refusal: 400, 408, 413, 415, 422, 429 or 503; see the module's docstring.
         """
-        with self._slots.take(address_of(request.scope)):
-            self.pool.check()  # Before anything is uploaded in vain.
+        async with self.photo_slot(request):
             kind = request.headers.get("content-type", "")
             if kind.partition(";")[0].strip().lower() != "multipart/form-data":
                 raise Refusal(
@@ -204,7 +223,7 @@ class Desk:
             *arguments: of the function.
 
         Raises:
-            Refusal: 413, 422 or 503.
+            HTTPException: 413, 422 or 503, and what the function refuses with.
         """
 
         def limited():
@@ -227,7 +246,7 @@ class Desk:
         except MemoryError:
             sentence = "There is not enough memory for the photo."
             raise Refusal(503, sentence, 60) from None
-        except Refusal:
+        except HTTPException:
             outcome = "refused"
             raise
         finally:
@@ -297,6 +316,7 @@ class Desk:
             quality=_quality(form.fields.get("quality")),
             promise=form.fields.get("promise") or None,
             retag=form.fields.get("retag") == "true",
+            signer=self.signer,
         )
         return tagged, extension.lower()
 
@@ -393,6 +413,9 @@ def make_app(
     limits: Limits | None = None,
     fpr: float = FPR,
     public_trace: bool = False,
+    signer: "PhotoSigner | None" = None,
+    domain: str = DOMAIN,
+    public_url: str = "",
     routers: tuple[APIRouter, ...] = (),
 ) -> FastAPI:
     """Builds the desk's application.
@@ -403,6 +426,9 @@ def make_app(
         limits: None takes the default ones.
         fpr: p-value from which on a tag counts as found, per face.
         public_trace: let everybody trace.
+        signer: signs what is tagged with C2PA manifests.
+        domain: that photos are signed with, reversed; of the signer, if there is one.
+        public_url: of the desk, as C2PA's clients are told where to find it.
         routers: further routes; their handlers reach `Desk` as
             `request.app.state.desk`, with its limits and keys.
 
@@ -417,7 +443,7 @@ def make_app(
         app.include_router(router)
     """
     limits = limits or Limits()
-    desk = Desk(tagger, registry, limits, fpr, public_trace)
+    desk = Desk(tagger, registry, limits, fpr, public_trace, signer)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -447,7 +473,17 @@ def make_app(
     _add_error_handlers(app)
     app.add_middleware(Intake, limits=limits)
     app.add_middleware(_Outside, metrics=desk.metrics)
-    for router in (_photo_routes(desk), _record_routes(desk), *routers):
+    resolution = resolution_router(
+        lambda: desk.reader,
+        public_url=public_url,
+        domain=signer.domain if signer else domain,
+        authorize=desk.require("trace", public_trace),
+        admit=desk.photo_slot,
+        run=functools.partial(desk.handle, "match"),
+        max_bytes=limits.max_body,
+        fpr=fpr,
+    )
+    for router in (_photo_routes(desk), _record_routes(desk), resolution, *routers):
         app.include_router(router)
     _add_pages(app, desk)
     return app
@@ -520,7 +556,8 @@ def _photo_routes(desk: Desk) -> APIRouter:
             200: {
                 "description": "The tagged photo; with `Accept: application/json`, "
                 "JSON. The record is in the header X-FakeTagger-Record, as JSON "
-                "without thumbnail, and the payload in X-FakeTagger-Payload.",
+                "without thumbnail, the payload in X-FakeTagger-Payload, and the "
+                "C2PA manifest's id in X-FakeTagger-Manifest if the desk signs.",
                 "content": {"image/*": {}},
             }
         },
@@ -545,6 +582,8 @@ def _photo_routes(desk: Desk) -> APIRouter:
             "X-FakeTagger-Payload": record.payload,
             "X-FakeTagger-Record": json.dumps(bare, separators=(",", ":")),
         }
+        if tagged.manifest:
+            headers["X-FakeTagger-Manifest"] = tagged.manifest.id
         kind = _MEDIA_TYPES[extension]
         if "application/json" in request.headers.get("accept", ""):
             answer = answers.TagAnswer(
@@ -552,6 +591,7 @@ def _photo_routes(desk: Desk) -> APIRouter:
                 photo=base64.b64encode(tagged.data).decode(),
                 media_type=kind,
                 unread_faces=tagged.row["unread_faces"] or [],
+                manifest=tagged.manifest and tagged.manifest.id,
                 **{name: tagged.row[name] for name in _ROW},
             )
             content = answer.model_dump_json().encode()

@@ -53,6 +53,19 @@ def registered(p_value: float | None, payloads: int) -> str:
     )
 
 
+def manifest(signer: str | None, sound: bool | None) -> str:
+    """What the C2PA manifest on record says; `None` where it was not read."""
+    if sound is None:
+        return "The photo on record was published with a signed manifest."
+    name = signer or "somebody without a name"
+    if not sound:
+        return f"The manifest on record, said to be of {name!r}, does not hold."
+    return (
+        f"The photo on record was published with a manifest signed by {name!r}, an "
+        "identity that nobody has checked."
+    )
+
+
 def rate(fpr: float) -> str:
     """From when on a tag counts as found."""
     return (

@@ -9,9 +9,11 @@ by a binding's value or by the photo itself, and fetches them. Needs FastAPI and
 registry; C2PA's library is not needed to give out what was signed.
 """
 
+import contextlib
 import datetime
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Literal
 
 import fastapi
@@ -129,6 +131,7 @@ def resolution_router(
     public_url: str = "",
     domain: str = DOMAIN,
     authorize: Callable | None = None,
+    admit: Callable[[Request], AbstractAsyncContextManager] | None = None,
     run: Callable[..., Awaitable] = run_in_threadpool,
     max_bytes: int = MAX_PHOTO,
     fpr: float = FPR,
@@ -147,6 +150,8 @@ def resolution_router(
         authorize: a dependency that raises `HTTPException(403)` for clients that may
             not query and fetch; None lets everybody. The routes that tell about the
             service are open in any case.
+        admit: holds a place for a photo while it is uploaded and read, or raises
+            `HTTPException`; None lets every photo in.
         run: awaits a function that reads a photo, called with its arguments; a server
             with a queue of its own passes that.
         max_bytes: size of the largest photo.
@@ -240,8 +245,9 @@ def resolution_router(
         if (hintAlg is None) != (hintValue is None):
             raise HTTPException(400, "hintAlg and hintValue belong together.")
         hint = None if hintValue is None else (hintAlg, _value(hintValue))
-        data = await _read(request, max_bytes)
-        return await run(by_content, reader, data, alg, maxResults, hint)
+        async with admit(request) if admit else contextlib.nullcontext():
+            data = await _read(request, max_bytes)
+            return await run(by_content, reader, data, alg, maxResults, hint)
 
     def by_content(reader, data: bytes, alg: str | None, most: int, hint) -> Matches:
         if alg is not None:
@@ -305,7 +311,7 @@ def resolution_router(
     @router.get(f"{prefix}/services/status", response_model=Status)
     def get_status(reader: Reader):
         try:
-            reader.registry.census()
+            reader.registry.show("")
             status = "ok"
         except RegistryError:
             status = "down"

@@ -35,6 +35,7 @@ from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Reco
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
 from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
+from faketagger_tf.tagging.promise import PROMISES
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import Tagger
 
@@ -50,11 +51,13 @@ class RecordedTag:
         data: the tagged file's bytes.
         row: as `tag_into_registry` returns it.
         record: as it is stored.
+        manifest: as it is stored; None if the photo was not signed.
     """
 
     data: bytes
     row: dict
     record: Record
+    manifest: Manifest | None = None
 
 
 def tag_into_registry(
@@ -188,6 +191,7 @@ def _tag(
     names: dict | None = None,
 ) -> RecordedTag:
     """Reserves, tags, publishes."""
+    _check_promise(tagger, options.get("promise"))
     canvases = tagger.find_canvases(photo.pixels)
     if not options.pop("retag", False):
         # First, so that no payload is issued to a photo that is refused.
@@ -205,8 +209,9 @@ def _tag(
             **options,
         )
         row = {**(names or {}), **tagged.row}
-        if tagged.signed:
-            store_manifest(registry, _manifest(record.payload, tagged.signed))
+        manifest = tagged.signed and _manifest(record.payload, tagged.signed)
+        if manifest:
+            store_manifest(registry, manifest)
         before_writing(row)
     except BaseException:
         # What went wrong with the photo is told, even if the database fails, too.
@@ -215,7 +220,18 @@ def _tag(
         raise
     faces = _changed_faces(photo.pixels, tagged, canvases)
     registry.publish(record.payload, tagged.data, write, faces)
-    return RecordedTag(tagged.data, row, registry.show(record.payload))
+    return RecordedTag(tagged.data, row, registry.show(record.payload), manifest)
+
+
+def _check_promise(tagger: Tagger, promise: str | None) -> None:
+    """Refuses what `choose_strengths` would, before a payload is issued for it."""
+    if not promise:
+        return
+    if promise not in PROMISES:
+        raise ValueError(
+            f"promise must be one of {', '.join(PROMISES)}. Received: {promise!r}."
+        )
+    tagger.check_strength(tagger.config.strongest)
 
 
 def _manifest(payload: str, signed: SignedPhoto) -> Manifest:

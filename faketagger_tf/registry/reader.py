@@ -12,6 +12,7 @@ import datetime
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from faketagger_tf.registry.store import Registry
 from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
+
+if TYPE_CHECKING:
+    from faketagger_tf.provenance.claims import Claim
 
 REFRESH = 1.0  # Seconds for which newly issued payloads may go unnoticed.
 RECOUNT = 60.0  # And imported ones, whose time is an old one.
@@ -224,12 +228,21 @@ def finding_row(finding: Finding) -> dict:
 def _claim_columns(manifest: Manifest | None) -> tuple[str | bool | None, ...]:
     if manifest is None:
         return None, None, None
+    claim = recovered_claim(manifest)
+    return (manifest.id, claim and claim.signer, claim and claim.sound)
+
+
+def recovered_claim(manifest: Manifest) -> Claim | None:
+    """Returns what a manifest on record claims; None without the extra [c2pa].
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         from faketagger_tf.provenance.claims import read_claim
     except ModuleNotFoundError:
-        return manifest.id, None, None
-    claim = read_claim(manifest.store)
-    return manifest.id, claim.signer, claim.sound
+        return None
+    return read_claim(manifest.store)
 
 
 def suspect_matrix(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:

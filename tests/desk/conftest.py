@@ -30,9 +30,11 @@ def photo(pixels):
 
 
 @pytest.fixture
-def start(tagger, tmp_path):
-    """Starts desks: `with start(rate="3/minute") as desk`."""
-    return lambda **options: desk_server.running(tagger, tmp_path, **options)
+def start(tagger, tmp_path_factory):
+    """Starts desks: `with start(rate="3/minute") as desk`, each with its own records."""
+    return lambda **options: desk_server.running(
+        tagger, tmp_path_factory.mktemp("desk"), **options
+    )
 
 
 @pytest.fixture(scope="module")

@@ -352,6 +352,13 @@ def test_the_interface_is_described_without_a_script(desk):
         "/v1/records",
         "/v1/records/{payload}",
         "/v1/records/{payload}/thumbnail",
+        "/c2pa/v1/matches/byBinding",
+        "/c2pa/v1/matches/byContent",
+        "/c2pa/v1/manifests/{activeManifestId}",
+        "/c2pa/v1/services/supportedAlgorithms",
+        "/c2pa/v1/services/capabilities",
+        "/c2pa/v1/services/status",
+        "/.well-known/c2pa-soft-binding-resolution",
         "/healthz",
         "/metrics",
     }

@@ -75,7 +75,8 @@ function showReading(reading, answer) {
   showPicture(part(".source"), reading.record?.thumbnail);
   showPicture(part(".heat"), reading.heat_map?.picture);
   part(".heatwords").textContent = reading.heat_map?.in_words ?? "";
-  fill(part(".record"), reading.record ? rows(reading.record) : []);
+  const manifest = [["Manifest", reading.manifest?.in_words], ["Its id", reading.manifest?.id]];
+  fill(part(".record"), reading.record ? [...rows(reading.record), ...manifest] : []);
   for (const text of reading.sure_in_words) {
     const item = document.createElement("li");
     item.textContent = text;
