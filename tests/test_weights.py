@@ -11,6 +11,7 @@ from faketagger_tf import lite, load_preset, metrics
 from faketagger_tf.data.load import load_split
 from faketagger_tf.deepfake import swap_faces
 from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.evaluation.visibility import measure_visibility
 from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.photos import decode_photo, encode_image
 from faketagger_tf.presets import (
@@ -25,9 +26,9 @@ from faketagger_tf.tagging.tagger import Tagger
 PAYLOAD = 0x1F2E3D4C
 
 
-@pytest.fixture(scope="module")
-def tagger():
-    return Tagger.load("portrait128")
+@pytest.fixture(scope="module", params=["face128", "portrait128"])
+def tagger(request):
+    return Tagger.load(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def tagged(tagger, astronaut):
 
 
 def test_what_is_shipped():
-    assert list_presets() == ["portrait128", "seed64"]
+    assert list_presets() == ["face128", "portrait128", "seed64"]
     for name in list_presets():
         config, _, _ = load_preset(name)
         assert config.preset == name
@@ -57,8 +58,12 @@ def test_unknown_preset():
         load_preset("portrait9")
 
 
-def test_strength_is_the_cards(astronaut, tagged):
-    assert metrics.psnr(astronaut[None], tagged[None])[0] >= 42
+def test_strength_is_the_cards(tagger, astronaut, tagged):
+    if tagger.config.strength == "scheduled":
+        assert metrics.psnr(astronaut[None], tagged[None])[0] >= 42
+    else:
+        # What the eye sees, the mean over the whole photo; a busy one hides much.
+        assert measure_visibility(astronaut, tagged)["flip_mean"] < 0.03
 
 
 @pytest.mark.parametrize("swap", ["three", "unseen_skips"])
@@ -78,11 +83,20 @@ def test_a_deepfake_saved_as_jpeg_is_traced(tagger, tagged, swap):
         lambda photo: photo[30:420, 60:400],
         lambda photo: cv2.resize(photo, None, fx=0.5, fy=0.5),
         lambda photo: decode_photo(encode_image(photo, ".jpg", 50)),
+        lambda photo: photo[:, ::-1],
     ],
-    ids=["crop", "half", "jpeg50"],
+    ids=["crop", "half", "jpeg50", "mirrored"],
 )
 def test_everyday_changes(tagger, tagged, change):
     suspect = np.ascontiguousarray(change(tagged))
+    assert [r.payload for r in tagger.read(suspect)] == [PAYLOAD]
+
+
+def test_a_grey_copy_keeps_the_tag_of_the_default_preset(astronaut):
+    tagger = Tagger.load("face128")
+    tagged = tagger.embed(astronaut, PAYLOAD)
+    grey = cv2.cvtColor(tagged, cv2.COLOR_RGB2GRAY)
+    suspect = decode_photo(encode_image(np.dstack([grey] * 3), ".jpg", 75))
     assert [r.payload for r in tagger.read(suspect)] == [PAYLOAD]
 
 

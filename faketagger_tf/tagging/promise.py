@@ -111,6 +111,7 @@ def make_copy(
         the copy, and where the tag lies there.
 
     Example:
+        >>> canvas = tagger.find_canvases(photo)[0]
         >>> seen, place = make_copy(Copy("small", scale=0.5), photo, canvas, 128)
         >>> seen.shape[0] == round(photo.shape[0] / 2)
         True

@@ -170,9 +170,7 @@ class Refiner:
                 cover, message, residual, tf.constant([self._seed, number], tf.int64)
             )
             way = informed.steepest(slope, factors, near) * lit
-            momentum = informed.MOMENTUM * momentum + informed.scale_to(
-                way, 1.0, factors, near
-            )
+            momentum = MOMENTUM * momentum + informed.scale_to(way, 1.0, factors, near)
             length = wanted * (informed.RATE * (1 - number / (steps + 1)))
             residual -= informed.scale_to(momentum, length, factors, near)
             residual = informed.scale_to(residual, wanted, factors, near)

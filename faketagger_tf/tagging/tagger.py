@@ -1,6 +1,6 @@
 """Tags photos of any size and reads the tags back.
 
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     tagged = tagger.embed(photo, payload=0x1F2E3D4C)
     for reading in tagger.read(suspect):
         print(reading.payload, reading.p_value)
@@ -186,7 +186,7 @@ class Tagger:
                 damaged, or Keras is needed and not installed.
 
         Example:
-            >>> tagger = Tagger.load("portrait128")
+            >>> tagger = Tagger.load("face128")
         """
         if runtime not in (None, *RUNTIMES):
             raise ValueError(
@@ -565,7 +565,8 @@ class Tagger:
             per canvas the p-value that `read_straight` reports if it reads the payload.
 
         Example:
-            >>> tagged = tagger.embed(photo, 0x1F2E3D4C)
+            >>> canvases = tagger.find_canvases(photo)
+            >>> tagged = tagger.embed(photo, 0x1F2E3D4C, canvases=canvases)
             >>> max(tagger.p_values(tagged, canvases, 0x1F2E3D4C)) < 1e-6
             True
         """
