@@ -143,7 +143,7 @@ def steepest(slope, factors: list, near):
     for hidden, own, enlarged in weights:
         room = hidden / (own + near * (enlarged - own))
         gain = slope * room
-        # The power 5/16, which is near enough to 1/3, by roots: TFLite's powers are slow.
+        # The power 5/16, near enough to 1/3, by roots: TFLite's powers are slow.
         root = ops.sqrt(ops.sqrt(ops.abs(gain) + 1e-12))
         bands.append(room * ops.sign(gain) * root * ops.sqrt(ops.sqrt(root)))
         slope = _shrunk(slope)
