@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from faketagger_tf import load_preset, metrics
+from faketagger_tf import load_preset, metrics, visibility
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.manipulations import parse_chains
 from faketagger_tf.photos import canvas_square, square_matrix, warp_canvas
@@ -70,6 +70,30 @@ def test_shows_as_much(covers, tagged):
     before, after = metrics.psnr(covers, plain), metrics.psnr(covers, refined)
     np.testing.assert_allclose(after, before, atol=0.1)
     assert np.all(metrics.ssim(covers, refined) > metrics.ssim(covers, plain) - 0.005)
+
+
+def test_a_tag_of_a_set_visibility_keeps_it_and_survives_more(covers, bits):
+    config, encoder, decoder = load_preset("face128")
+    cover, message = covers / np.float32(255), bits.astype(np.float32)
+    column = np.ones([2, 1], np.float32)
+    inputs = {"cover": cover, "message": message, "level": 46 * column, "scale": column}
+    residual = np.asarray(encoder(inputs, training=False))
+    refined = np.asarray(Refiner(config, decoder)(cover, message, residual, 8))
+    factors = visibility.masks(cover)
+    near = visibility.nearness(column)
+    seen = [
+        np.asarray(visibility.visibility(r, factors, near)) for r in (residual, refined)
+    ]
+    # Scaled to it in float32, up to the 1e-9 that keeps a division from zero.
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-3)
+    losses = []
+    for change in (residual, refined):
+        images = metrics.to_uint8(cover + change)
+        codec = [cv2.IMWRITE_JPEG_QUALITY, 40]
+        coded = [cv2.imencode(".jpg", i[..., ::-1], codec)[1] for i in images]
+        read = np.stack([cv2.imdecode(c, cv2.IMREAD_COLOR)[..., ::-1] for c in coded])
+        losses.append(message_loss(decoder, read, bits))
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_a_photo_does_not_depend_on_its_batch(preset, covers, bits, refiner):
