@@ -6,6 +6,9 @@ some photos cannot be read even untouched. This is *informed embedding* (Cox, Mi
 Bloom: "Digital Watermarking", chapter 5): whoever tags knows the cover and the decoder,
 and moves the residual until the logits are right.
 
+Steps look in turn at the tagged canvas without its face's share of the tag, which a
+deepfake takes, and at a grey and soft copy: what reads there reads untouched.
+
 A step must not be seen. `visibility` pools its bands with an exponent of 4, and the
 direction that gains most at a given 4-norm has, in every band, the cube root of the
 slope's size (its dual norm has the exponent 4/3). Steps along the plain gradient
@@ -24,10 +27,12 @@ from keras import layers, ops
 
 from faketagger_tf import visibility
 from faketagger_tf.config import TaggerConfig
+from faketagger_tf.manipulations.face import face_mask
 from faketagger_tf.models.banded_encoder import Nearness
 
 # Length of the first step over the residual's visibility; the steps shrink to 0.
-RATE = 0.3
+RATE = 0.35
+SOFTNESS = 0.6  # Blur of the grey view in canvas pixels.
 
 
 @keras.saving.register_keras_serializable("faketagger_tf")
@@ -92,15 +97,31 @@ class InformedSteps(layers.Layer):
         factors = visibility.masks(cover)
         lit = visibility.inside(cover)
         wanted = ops.power(10.0, -ops.reshape(level, (-1,)) / 20.0)
+        views = (self._without_face, self._grey)
         for number in range(self.steps):
-            way = steepest(self._slope(cover + residual, message), factors, near) * lit
+            slope = views[number % len(views)](cover, residual, message)
+            way = steepest(slope, factors, near) * lit
             length = wanted * (RATE * (1 - number / (self.steps + 1)))
             residual = residual - scale_to(way, length, factors, near)
             residual = scale_to(residual, wanted, factors, near)
         return residual
 
+    def _without_face(self, cover, residual, message):
+        """Slope by the residual where the face's tag is lost."""
+        side = cover.shape[1]
+        kept = 1.0 - face_mask("large", side, 0, side)
+        return kept * self._slope(cover + kept * residual, message)
+
+    def _grey(self, cover, residual, message):
+        """Slope by the residual of a grey, slightly soft copy."""
+        # TFLite has no gradient of a blur; a symmetric one is its own, but for borders.
+        grey = np.outer([0.299, 0.587, 0.114], np.ones(3)).astype(np.float32)
+        soft = visibility.blur(ops.matmul(cover + residual, grey), SOFTNESS)
+        slope = visibility.blur(self._slope(soft, message), SOFTNESS)
+        return ops.matmul(slope, grey.T)
+
     def _slope(self, tagged, message):
-        """Gradient of the message loss by the tagged canvas."""
+        """Gradient of the message loss by a canvas as the decoder is given it."""
         import tensorflow as tf
 
         with tf.GradientTape() as tape:

@@ -97,7 +97,11 @@ class Choice:
 
 
 def make_copy(
-    copy: Copy, photo: np.ndarray, canvas: Canvas, size: int
+    copy: Copy,
+    photo: np.ndarray,
+    canvas: Canvas,
+    size: int,
+    untagged: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Canvas]:
     """Makes a copy of a photo of one face.
 
@@ -106,6 +110,8 @@ def make_copy(
         photo: uint8 [H, W, 3].
         canvas: where the face's tag lies in it.
         size: side of a canvas in pixels.
+        untagged: the photo without its tag, from which a face is pasted; None takes the
+            photo itself.
 
     Returns:
         the copy, and where the tag lies there.
@@ -117,7 +123,8 @@ def make_copy(
         True
     """
     if copy.pasted:
-        photo = _paste_mirrored(photo, canvas, size)
+        donor = photo if untagged is None else untagged
+        photo = _paste_mirrored(photo, donor, canvas, size)
     if copy.grey:
         photo = cv2.cvtColor(
             cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB
@@ -198,7 +205,7 @@ def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
         return tagged
 
     def reads(tagged: np.ndarray, copy: Copy) -> bool:
-        pixels, place = make_copy(copy, tagged, canvas, size)
+        pixels, place = make_copy(copy, tagged, canvas, size, photo)
         return tagger.p_values(pixels, [place], payload)[0] <= MARGIN
 
     def keeps(level: float) -> bool:
@@ -253,8 +260,8 @@ def _resize(
     return small, dataclasses.replace(canvas, matrix=matrix)
 
 
-def _paste_mirrored(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:
-    """Replaces the face by its own mirror image, which carries no tag of its own."""
+def _paste_mirrored(photo, donor, canvas: Canvas, size: int) -> np.ndarray:
+    """Replaces the face by the donor's mirror image."""
     middle = canvas.corners(size).mean(0)
     side = canvas.side(size)
     turn = -math.degrees(math.atan2(canvas.matrix[0, 1], canvas.matrix[0, 0]))
@@ -268,7 +275,7 @@ def _paste_mirrored(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:
     back = np.linalg.inv(np.vstack([mirror, [0, 0, 1]]))
     step = (back @ there)[:2]
     other = cv2.warpAffine(
-        photo,
+        donor,
         step,
         photo.shape[1::-1],
         flags=cv2.INTER_LINEAR,
