@@ -179,7 +179,7 @@ def choose_strengths(
     strongest, weakest = tagger.config.strongest, tagger.config.weakest
     value = parse_payload(payload, tagger.config.payload_bits)
     # One residual made stronger and weaker: near enough to one of each strength.
-    own = tagger.check_strength(None)
+    own = tagger.check_strength(tagger.check_strength(None) or strongest)
     residuals = tagger.residuals(photo, value, canvases, own) * _gain(strongest, own)
     levels = np.linspace(strongest, weakest, LEVELS)
     return [
