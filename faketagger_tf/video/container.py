@@ -418,7 +418,7 @@ def _described(metadata: dict[str, str]) -> dict[str, str]:
 def _shape(clip: Clip, picture, frame: Frame) -> None:
     """Gives the encoder what it is to know before the first frame."""
     source, context = clip.stream.codec_context, picture.codec_context
-    context.height, context.width = frame.pixels.shape[:2]
+    context.height, context.width = (n + n % 2 for n in frame.pixels.shape[:2])
     context.pix_fmt = "yuv420p"
     context.time_base = picture.time_base = clip.stream.time_base
     for name in ("color_primaries", "color_trc", "colorspace", "color_range"):
@@ -432,7 +432,11 @@ def _shape(clip: Clip, picture, frame: Frame) -> None:
 
 def _image(clip: Clip, frame: Frame) -> av.VideoFrame:
     source = clip.stream.codec_context
-    image = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")
+    height, width = frame.pixels.shape[:2]
+    pixels = frame.pixels
+    if height % 2 or width % 2:  # Colour is stored at half the resolution.
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
     image = image.reformat(
         format="yuv420p",
         dst_colorspace=int(source.colorspace),
