@@ -260,7 +260,8 @@ def _histogram(pixels: np.ndarray) -> np.ndarray:
         cv2.calcHist([pixels], [channel], None, [_BINS], [0, 256])
         for channel in range(3)
     ]
-    counts = cv2.blur(np.concatenate(counts, 1), (1, 3))  # A shade more is no change.
+    counts = np.stack([np.ravel(each) for each in counts], 1)
+    counts = cv2.blur(counts, (1, 3))  # A shade more is no change.
     return counts / counts.sum(0)
 
 
