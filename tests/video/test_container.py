@@ -100,7 +100,7 @@ def test_odd_sizes_get_a_line_more(tmp_path):
 
 def test_ten_bits_and_hdr_are_refused(tmp_path):
     deep = encode(tmp_path / "a.mp4", pix_fmt="yuv420p10le", codec="libx265", count=2)
-    with pytest.raises(ValueError, match="8 bits a channel and no HDR. Received: 10"):
+    with pytest.raises(ValueError, match=r"8 bits a channel and no HDR\. Received: 10"):
         Clip(deep)
     bright = encode(tmp_path / "b.mp4", transfer=16, count=2)
     with pytest.raises(ValueError, match="Received: 8 bits, PQ"):
@@ -130,7 +130,7 @@ def test_files_that_are_no_clips(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"no moving picture.*holds audio"):
         Clip(tmp_path / "sound.mp4")
     old = encode(tmp_path / "old.mp4", codec="mpeg4", count=2)
-    with pytest.raises(ValueError, match="Received: 'mpeg4'. Accepted: H.264"):
+    with pytest.raises(ValueError, match=r"Received: .mpeg4.\. Accepted: H\.264"):
         Clip(old)
     monkeypatch.setattr(container, "MAX_PIXELS", 100 * 100)
     with pytest.raises(ValueError, match="Received: 320x240"):
