@@ -83,7 +83,7 @@ def test_the_residual_is_carried_along(tagger):
 
 
 def test_a_tagged_clip_is_refused(tagger, tagged):
-    with Clip(tagged[1]) as clip, pytest.raises(ValueError, match="(?i)1f2e3d4c"):
+    with Clip(tagged[1]) as clip, pytest.raises(ValueError, match=r"(?i)1f2e3d4c"):
         list(ClipTagger(tagger, PAYLOAD).change(clip.frames()))
     with Clip(tagged[1]) as clip:
         again = ClipTagger(tagger, 7, retag=True).change(clip.frames())
