@@ -314,10 +314,12 @@ def _check_target(values) -> None:
 def _refuse(values, flags: dict) -> None:
     """Raises a ValueError for a flag that is for photos alone."""
     for name, absent in flags.items():
-        if getattr(values, name, absent) != absent:
+        if getattr(values, name, absent) not in (absent, ""):
             flag = "--" + name.replace("_", "-")
+            where = f" or in {common.REGISTRY_VARIABLE}" if name == "registry" else ""
             raise ValueError(
-                f"{flag} is for photos, and not for clips. Received: {flag} and a clip."
+                f"{flag} is for photos, and not for clips. Received: a clip, and "
+                f"{getattr(values, name)!r} for {flag}{where}."
             )
 
 
