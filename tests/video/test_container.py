@@ -194,6 +194,24 @@ def test_a_run_that_stops_leaves_no_file(clip, tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
+def test_a_full_disk(tmp_path):
+    """Files may not grow beyond what the disk has left: 20,000 bytes here."""
+
+    def noise(index):
+        rng = np.random.default_rng(index)
+        return rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+    source = encode(tmp_path / "a.mp4", noise, count=5)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(ValueError, match="Cannot write"):
+            rewrite_clip(source, tmp_path / "out" / "b.mp4", unchanged)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_memory_does_not_grow_with_length(tmp_path):
     """Of 600 frames of 230,400 bytes, 138 MB in all, a few are held at once."""
     source = encode(tmp_path / "a.mp4", count=600)
