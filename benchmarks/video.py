@@ -35,6 +35,7 @@ from faketagger_tf.video.tag import ClipTagger
 RATE = 25
 NOISE = 2.0  # Standard deviation of the sensor's noise, of 255.
 FADE = 12  # Frames of a cross-fade.
+FLICKERING = 8  # Frames whose flicker is measured: FLIP is slow.
 
 
 def moving_portraits(
@@ -168,7 +169,7 @@ def main(options: VideoOptions) -> None:
             result = _measure(tagger, options, photos, number, folder)
             for name, values in zip((rows, speeds, flickers), result, strict=True):
                 name.extend(values)
-            print(rows[-len(options.changes) - 1 :], speeds[-1], flush=True)
+            print(f"Clip {number + 1}:", speeds[-1], flush=True)
         for number in range(options.clips, len(photos) - 1):
             path = os.path.join(folder, "untagged.mp4")
             make_clip(path, options, photos, number)
@@ -242,6 +243,7 @@ def _measure(tagger, options, photos, number, folder) -> tuple[list, list, list]
     flickers = []
     if number < options.flicker:
         flickers.append(measure_flicker(tagger, source, payload, strength))
+        print(flickers[-1], flush=True)
     return rows, speeds, flickers
 
 
@@ -260,7 +262,7 @@ def _row(tagger, options, path: str, change: str, payload: int) -> dict:
     with Clip(path) as clip:
         tracks = read_frames(tagger, clip.frames(), options.every)
     found = [t.reading.payload for t in tracks if t.reading.found]
-    return {
+    row = {
         "change": change,
         "found": payload in found,
         "wrong": any(value != payload for value in found),
@@ -268,12 +270,15 @@ def _row(tagger, options, path: str, change: str, payload: int) -> dict:
         "tracks": len(tracks),
         "bytes": os.path.getsize(path),
     }
+    print(row, flush=True)
+    return row
 
 
 def measure_flicker(tagger, source: str, payload: int, strength) -> dict[str, float]:
     """Mean FLIP between the residuals of neighbouring frames: ours, and frame by frame.
 
-    Residuals are shown on grey. FLIP is of the first 25 frames, before encoding.
+    Residuals are shown on grey. FLIP is of the middle square of the first `FLICKERING`
+    frames, before encoding.
     """
 
     def alone(frames):
@@ -285,11 +290,14 @@ def measure_flicker(tagger, source: str, payload: int, strength) -> dict[str, fl
     ways = {"carried": ClipTagger(tagger, payload, strength).change, "alone": alone}
     for name, change in ways.items():
         with Clip(source) as clip:
-            covers = [f for f, _ in zip(clip.frames(), range(26), strict=False)]
+            covers = [f for f, _ in zip(clip.frames(), range(FLICKERING), strict=False)]
         greys = [
             np.clip(t.pixels.astype(np.int16) - c.pixels + 128, 0, 255).astype(np.uint8)
             for c, t in zip(covers, change(iter(covers)), strict=True)
         ]
+        height, width = greys[0].shape[:2]
+        middle = np.s_[height // 4 : -height // 4, (width - height // 2) // 2 :]
+        greys = [np.ascontiguousarray(g[middle][:, : height // 2]) for g in greys]
         pairs = itertools.pairwise(greys)
         means[name] = float(np.mean([flip(a, b).mean() for a, b in pairs]))
     return means
