@@ -105,8 +105,8 @@ def to_480p(frames: Iterable[Frame]) -> Iterator[Frame]:
 
 
 def without_a_second(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Leaves out the second that begins at 3.4 s."""
-    return (frame for frame in frames if not 3.4 <= frame.time < 4.4)
+    """Leaves out the second that begins at 0.6 s."""
+    return (frame for frame in frames if not 0.6 <= frame.time < 1.6)
 
 
 def mangled(frames: Iterable[Frame]) -> Iterator[Frame]:
