@@ -8,9 +8,9 @@ RUN ?= runs/demo
 TAGGER ?= face128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video web tfa-parity clean
 
-$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-dev.txt pyproject.toml
+$(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-video.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
@@ -101,6 +101,10 @@ bench-serving: $(BIN)/.ready  ## throughput and latency of the HTTP server; PHOT
 	  --output=build/models/faketagger
 	$(BIN)/python -m benchmarks.serving --model=build/models/faketagger \
 	  --photo=$(PHOTO) --output=build/serving.md
+
+bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, changed, read
+	$(BIN)/python -m benchmarks.video --tagger=$(TAGGER) --data=$(DATA) \
+	  --output=build/video
 
 # RivaGAN runs on ONNX Runtime; its package's other dependencies are left out.
 .venv-rivagan/.ready: requirements-rivagan.txt

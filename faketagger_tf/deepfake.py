@@ -26,6 +26,7 @@ def swap_faces(
     model: keras.Model,
     identity: str,
     faces: list[Face] | None = None,
+    least: int = 1,
 ) -> tuple[np.ndarray, int]:
     """Swaps every face of a photo to one identity.
 
@@ -34,18 +35,15 @@ def swap_faces(
         config, model: a face-swap autoencoder.
         identity: one of the model's identities.
         faces: from `detect_faces`, where they are known already.
+        least: number of faces that must be swapped.
 
     Returns:
         A new photo of the same shape, and how many faces were swapped.
 
     Raises:
-        ValueError: the model has no such identity, or the photo has no face.
+        ValueError: the model has no such identity, or fewer faces could be swapped.
     """
-    if identity not in config.identities:
-        raise ValueError(
-            f"The face-swap model has no identity {identity!r}. "
-            f"Accepted: {', '.join(config.identities)}."
-        )
+    check_identity(config, identity)
     faces = detect_faces(photo) if faces is None else faces
     size = config.face_size
     canvas_size = round(size / config.face_region)
@@ -64,12 +62,21 @@ def swap_faces(
         blended = _blend(swapped, result, matrix)
         if blended is not None:
             swapped, count = blended, count + 1
-    if not count:
+    if count < least:
         raise ValueError(
             "The photo has no face that could be swapped. "
             f"Received: {photo.shape[1]}x{photo.shape[0]} pixels, {len(faces)} faces."
         )
     return swapped, count
+
+
+def check_identity(config: FaceswapConfig, identity: str) -> None:
+    """Raises a ValueError where the model has no such identity."""
+    if identity not in config.identities:
+        raise ValueError(
+            f"The face-swap model has no identity {identity!r}. "
+            f"Accepted: {', '.join(config.identities)}."
+        )
 
 
 def _blend(photo: np.ndarray, face: np.ndarray, matrix: np.ndarray):

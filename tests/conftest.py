@@ -20,6 +20,7 @@ SLOW = (
     "cli/test_interrupted.py",
     "cli/test_registry_command.py",
     "cli/test_tag.py",
+    "cli/test_video_commands.py",
     "data/test_pipeline.py",
     "data/test_tfrecord.py",
     "desk/",
@@ -34,6 +35,7 @@ SLOW = (
     "test_serving.py",
     "test_weights.py",
     "trainers/",
+    "video/",
     "web/",
 )
 

@@ -1,22 +1,23 @@
-"""`faketagger deepfake`: swaps the faces of a photo."""
+"""`faketagger deepfake`: swaps the faces of a photo or a clip."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from faketagger_tf.cli import common
+from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser
 from faketagger_tf.names import one_line, printable
 
 FORM = "deepfake IN OUT"
-SUMMARY = "Swap the faces of a photo, to see what a tag survives."
+SUMMARY = "Swap the faces of a photo or a clip, to see what a tag survives."
 
 
 def define(parser: Parser) -> None:
     """Defines arguments and flags."""
-    parser.add_argument("source", metavar="IN", help="A photo.")
+    parser.add_argument("source", metavar="IN", help="A photo, or a clip.")
     parser.add_argument("target", metavar="OUT", help="A file.")
     common.add_quality_flag(parser)
+    video.add_coding_flags(parser)
     common.add_overwrite_flag(parser)
     parser.add_argument(
         "--model",
@@ -32,6 +33,9 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Swaps; returns the exit code."""
+    if video.check_files([values.source]):
+        return video.deepfake(values)
+    video.refuse_coding_flags(values)
     from faketagger_tf.photos.photo_file import (
         WRITABLE,
         read_photo_file,

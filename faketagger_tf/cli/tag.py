@@ -1,25 +1,26 @@
-"""`faketagger tag`: tags a photo, or all photos of a folder."""
+"""`faketagger tag`: tags a photo, all photos of a folder, or a clip."""
 
 from __future__ import annotations
 
 import functools
 import os
 
-from faketagger_tf.cli import common
+from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser, strength, whole_number
 from faketagger_tf.names import one_line, printable
 
 FORM = "tag IN OUT"
-SUMMARY = "Tag a photo, or all photos of a folder."
+SUMMARY = "Tag a photo, all photos of a folder, or a clip."
 
 
 def define(parser: Parser) -> None:
     """Defines arguments and flags."""
-    parser.add_argument("source", metavar="IN", help="A photo, or a folder.")
+    parser.add_argument("source", metavar="IN", help="A photo, a folder, or a clip.")
     parser.add_argument("target", metavar="OUT", help="A file, or a folder.")
     common.add_tagger_flags(parser)
     common.add_batch_flags(parser)
     common.add_quality_flag(parser)
+    video.add_coding_flags(parser)
     common.add_overwrite_flag(parser)
     parser.add_argument("--payload", help="The payload in hexadecimal.")
     parser.add_switch(
@@ -98,6 +99,9 @@ def run(values) -> int:
         raise ValueError("--payload and --random-payload exclude each other.")
     if not os.path.lexists(values.source):
         raise ValueError(f"IN does not exist. Received: {values.source!r}.")
+    if video.check_files([values.source]):
+        return video.tag(values)
+    video.refuse_coding_flags(values)
     plan = _plan(values.source, values.target, values.extension)
     single = not os.path.isdir(values.source)
     if values.registry and values.payload is not None and not single:

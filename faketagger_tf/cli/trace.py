@@ -1,22 +1,25 @@
-"""`faketagger trace`: reads the tags of photos."""
+"""`faketagger trace`: reads the tags of photos, or of clips."""
 
 from __future__ import annotations
 
 import functools
 import os
 
-from faketagger_tf.cli import common
-from faketagger_tf.cli.parser import Parser
+from faketagger_tf.cli import common, video
+from faketagger_tf.cli.parser import Parser, whole_number
 from faketagger_tf.names import one_line, printable
 
 FORM = "trace FILES-OR-FOLDERS..."
-SUMMARY = "Read the tags of photos. Exits 0 if one was found, 1 if none."
+SUMMARY = "Read the tags of photos or clips. Exits 0 if one was found, 1 if none."
 
 
 def define(parser: Parser) -> None:
     """Defines arguments and flags."""
     parser.add_argument(
-        "files", metavar="FILES-OR-FOLDERS", nargs="+", help="Photos, or folders."
+        "files",
+        metavar="FILES-OR-FOLDERS",
+        nargs="+",
+        help="Photos, folders of photos, or clips.",
     )
     common.add_tagger_flags(parser)
     common.add_batch_flags(parser)
@@ -29,7 +32,14 @@ def define(parser: Parser) -> None:
     parser.add_switch("--all", False, "Also list faces without a tag.")
     parser.add_argument(
         "--annotate",
-        help="Picture of the photo with its readings; a folder for several photos.",
+        help="Picture of the photo with its readings; a folder for several photos; for "
+        "a clip, a clip.",
+    )
+    parser.add_argument(
+        "--every",
+        type=whole_number(1),
+        default=5,
+        help="Frames of a clip from one look to the next (%(default)s).",
     )
     parser.add_argument(
         "--canvas",
@@ -40,6 +50,8 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Traces; returns the exit code."""
+    if video.check_files(values.files):
+        return video.trace(values)
     from faketagger_tf.photos.suspect import EXTENSIONS
 
     paths = []

@@ -583,6 +583,43 @@ class Tagger:
         value = self._keyed.encipher(value) if self._keyed else value
         return self.code.encode([value])
 
+    def find_faces(self, photo: np.ndarray) -> list[Face]:
+        """Faces of an upright photo, uint8 [H, W, 3], as the tagger finds them."""
+        return self._detect(photo)
+
+    def logits_at(self, photo: np.ndarray, canvases: Sequence[Canvas]) -> np.ndarray:
+        """The decoder's logits where canvases lie, one decoding each.
+
+        Args:
+            photo: as for `examine`.
+            canvases: at least one.
+
+        Returns:
+            float32 [canvases, L], unscrambled for keyed taggers.
+        """
+        return self._logits_at(photo, canvases, 1, False)
+
+    def readings_of(
+        self, logits: np.ndarray, canvases: Sequence[Canvas], fpr: float = FPR
+    ) -> list[Reading]:
+        """What logits say, be they of one look at a canvas or the sum of many.
+
+        Args:
+            logits: [N, L], from `logits_at`.
+            canvases: N, where they were read.
+            fpr: as for `examine`.
+
+        Returns:
+            One reading per canvas.
+
+        Example:
+            >>> canvases = tagger.find_canvases(photo)
+            >>> logits = tagger.logits_at(photo, canvases)
+            >>> [reading.found for reading in tagger.readings_of(logits, canvases)]
+            [False]
+        """
+        return self._readings(logits, canvases, fpr)
+
     def logits(self, photo: np.ndarray) -> list[np.ndarray]:
         """The decoder's logits at every place where each face is looked for.
 

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import support
+from clips import encode, flat, moving_face
+
+from faketagger_tf.messages.presence import Presence
+from faketagger_tf.video.container import Clip, Frame, rewrite_clip
+from faketagger_tf.video.read import combine, read_frames
+from faketagger_tf.video.tag import ClipTagger
+
+PAYLOAD = 0x1F2E3D4C
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return support.correlation_tagger()
+
+
+@pytest.fixture(scope="module")
+def tagged(tagger, tmp_path_factory):
+    """A clip of a moving face, its cut to a square, and the tagged copy."""
+    folder = tmp_path_factory.mktemp("clips")
+    face = moving_face()
+    source = encode(folder / "a.mp4", lambda i: face(i) if i < 14 else flat(i), 24)
+    clip = ClipTagger(tagger, PAYLOAD)
+    rewrite_clip(source, folder / "b.mp4", clip.change, crf=16)
+    return source, folder / "b.mp4", clip
+
+
+def frames_of(draw, count):
+    return [Frame(i, i, i / 25, draw(i)) for i in range(count)]
+
+
+def test_each_track_reads_with_its_time(tagger, tagged):
+    _, path, about = tagged
+    assert (about.tracks, about.faces) == (2, 1)
+    with Clip(path) as clip:
+        face, square = read_frames(tagger, clip.frames(), every=3)
+    for track in (face, square):
+        assert track.reading.found and track.reading.payload == PAYLOAD
+    assert (face.face, square.face) == (True, False)
+    assert face.looks == 5 and face.start == 0 and face.end == pytest.approx(12 / 25)
+    assert square.looks == 4 and square.start == pytest.approx(14 / 25)
+
+
+def test_untagged_clips_do_not_read(tagger, tagged):
+    with Clip(tagged[0]) as clip:
+        tracks = read_frames(tagger, clip.frames(), every=3)
+    assert not any(track.reading.found for track in tracks)
+
+
+def test_pixels_outside_of_the_canvas_stay(tagger):
+    frames = frames_of(moving_face(), 3)
+    tagged = list(ClipTagger(tagger, PAYLOAD).change(frames))
+    for before, after in zip(frames, tagged, strict=True):
+        assert (before.index, before.pts) == (after.index, after.pts)
+        changed = (before.pixels != after.pixels).any(2)
+        assert 0.05 < changed.mean() < 0.9 and not changed[:, :4].any()
+
+
+def test_the_residual_is_carried_along(tagger):
+    """On a face that stands still, noise or not, it is the same in each frame."""
+    draw, rng = moving_face(), np.random.default_rng(0)
+
+    def noisy(_):
+        noise = rng.normal(0, 3, draw(0).shape)
+        return np.clip(draw(0) + noise, 20, 235).astype(np.uint8)
+
+    frames = frames_of(noisy, 5)
+
+    def change(tagged):
+        return [
+            t.pixels.astype(float) - f.pixels
+            for f, t in zip(frames, tagged, strict=True)
+        ]
+
+    carried = change(ClipTagger(tagger, PAYLOAD).change(frames))
+    alone = change(
+        [Frame(0, 0, 0, tagger.embed(frame.pixels, PAYLOAD)) for frame in frames]
+    )
+    carried, alone = (np.abs(np.diff(each, axis=0)).mean() for each in (carried, alone))
+    assert carried < 0.7 * alone
+
+
+def test_a_tagged_clip_is_refused(tagger, tagged):
+    with Clip(tagged[1]) as clip, pytest.raises(ValueError, match=r"(?i)1f2e3d4c"):
+        list(ClipTagger(tagger, PAYLOAD).change(clip.frames()))
+    with Clip(tagged[1]) as clip:
+        again = ClipTagger(tagger, 7, retag=True).change(clip.frames())
+        assert next(again).index == 0
+
+
+def test_looks_add_up_to_what_none_of_them_says(tagger):
+    """Sixteen looks at -6 dB: one alone is noise, their sum is the message."""
+    rng = np.random.default_rng(0)
+    word = 2.0 * tagger.code.encode([PAYLOAD])[0] - 1
+    looks = word + rng.normal(0, 2, (16, 1, len(word)))
+    canvas = tagger.find_canvases(moving_face()(0))[:1]
+
+    def read(logits):
+        return tagger.readings_of(logits, canvas)[0]
+
+    assert not any(read(look).found for look in looks)
+    total = read(combine(looks))
+    assert total.found and total.payload == PAYLOAD
+
+
+def test_one_loud_look_does_not_decide(tagger):
+    word = 2.0 * tagger.code.encode([PAYLOAD])[0] - 1
+    other = 2.0 * tagger.code.encode([7])[0] - 1
+    looks = np.stack([word] * 6 + [100 * other])[:, None]
+    assert np.sign(combine(looks))[0].tolist() == word.tolist()
+
+
+def test_repeating_a_frame_makes_nothing_surer(tagger):
+    """Looks that are the same are one look: the p-value must not fall."""
+    tagger = support.correlation_tagger(presence=Presence())
+    one = read_frames(tagger, frames_of(lambda _: moving_face()(0), 1), every=1)
+    many = read_frames(tagger, frames_of(lambda _: moving_face()(0), 9), every=1)
+    assert many[0].looks == 9
+    # The decoder's logits are float32.
+    assert many[0].reading.surprise == pytest.approx(one[0].reading.surprise, abs=0.01)
