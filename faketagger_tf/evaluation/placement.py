@@ -30,7 +30,12 @@ from faketagger_tf.registry.placement import (
 from faketagger_tf.registry.records import Record
 from faketagger_tf.tagging.tagger import Tagger
 
-CLAIMS = ("mirrored", "turned", "resized", "cropped")  # Words that a clause begins with.
+CLAIMS = (
+    "mirrored",
+    "turned",
+    "resized",
+    "cropped",
+)  # Words that a clause begins with.
 
 
 def change_photo(photo: np.ndarray, scene: changes.Scene, swaps: dict) -> dict:

@@ -21,8 +21,8 @@ from faketagger_tf.registry.fingerprint import SIZE, fingerprint_matrix
 from faketagger_tf.registry.records import FaceRecord, Record
 from faketagger_tf.tagging.search import Canvas
 
-SHOWN = 0.9  # Share of the photo on record below which it was cropped.
-TURNED = 5.0  # Degrees from which on it was turned.
+SHOWN = 0.85  # Share of the photo on record below which it was cropped.
+TURNED = 8.0  # Degrees from which on it was turned.
 RESIZED = 1.15  # Ratio of sizes, either way, from which on it was resized.
 _GRID = 100  # Points each way at which it is looked what is left of a photo.
 

@@ -65,7 +65,7 @@ def test_mirrored():
     found = place(step, 200, 300, mirrored=True)
     assert found.mirrored and "mirrored" in found.in_words()
     # Landmarks that are not the face's mirror image fit by least squares alone.
-    assert abs(found.turned) < 5 and found.shown > 0.97
+    assert abs(found.turned) < 8 and found.shown > 0.97
 
 
 def test_without_a_face_nothing_is_said():
