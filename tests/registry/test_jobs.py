@@ -111,7 +111,7 @@ def test_no_payload_is_issued_to_a_photo_that_is_tagged(
 def test_no_payload_is_issued_for_a_promise_that_nobody_makes(
     tagger, registry, photo, tmp_path
 ):
-    with pytest.raises(ValueError, match="promise must be one of archive.*'gold'"):
+    with pytest.raises(ValueError, match=r"promise must be one of archive.*'gold'"):
         tag_into_registry(tagger, registry, photo, tmp_path / "a.png", promise="gold")
     assert registry.count() == 0
 
