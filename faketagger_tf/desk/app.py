@@ -9,8 +9,9 @@
     GET  /healthz  /metrics  /docs  /openapi.json  /
 
 A key (`registry.access`) comes as `Authorization: Bearer KEY`; the scope `trace` opens
-trace, single records and manifests, `tag` opens tag, `admin` everything. With `public_trace`
-whoever can reach the desk may trace, and sees of a record what is not its owner's own.
+trace, single records and manifests, `tag` opens tag, `admin` everything. With
+`public_trace` whoever can reach the desk may trace, and sees of a record what is not
+its owner's own.
 
 An error is `{"error": "one sentence"}` with status 400 (a damaged form), 401, 403, 404,
 405, 408 (a stalled upload), 413 (too many bytes or pixels), 415 (no form), 422 (a photo

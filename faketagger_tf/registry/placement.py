@@ -2,11 +2,11 @@
 
     place = find_placement(suspect, reading.canvas, record, face)
     place.shown                                   # 0.64: a third of it was cut off
-    place.in_words()                              # ("cropped: about 64% of ...",)
+    place.in_words()                              # ("cropped to about 64% of its area",)
 
-The face is in both; its five landmarks say how the one came from the other. A swap moves
-them by some percent, so that small differences say nothing: the limits below are those
-of docs/serving.md, with their error rates.
+The face is in both; its five landmarks say how the one came from the other. A swap
+moves them by some percent, so that small differences say nothing: the error rates of
+the limits below are in docs/serving.md.
 """
 
 from __future__ import annotations

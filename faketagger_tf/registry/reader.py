@@ -214,9 +214,10 @@ def finding_row(finding: Finding) -> dict:
     """Returns what the registry knows of a face as plain values, `FINDING_COLUMNS`.
 
     "changed_face" and "changed_around" are the shares of the fingerprints' bits that
-    differ, 0 to 1; "handling" has the clauses of `Placement.in_words`. Times are ISO 8601 in UTC. What there is no record of is None.
-    "manifest_signer" and "manifest_sound" are None without the extra [c2pa], too; who
-    the signer is has not been checked.
+    differ, 0 to 1; "handling" has the clauses of `Placement.in_words`. Times are ISO
+    8601 in UTC. What there is no record of is None. "manifest_signer" and
+    "manifest_sound" are None without the extra [c2pa], too; who the signer is has not
+    been checked.
     """
     reading, record, change = finding.reading, finding.record, finding.change
     revoked = record and record.revoked
