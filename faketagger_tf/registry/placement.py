@@ -2,7 +2,7 @@
 
     place = find_placement(suspect, reading.canvas, record, face)
     place.shown                                   # 0.64: a third of it was cut off
-    place.in_words()                              # ("cropped to about 64% of its area",)
+    place.in_words()                              # ("cropped to about 64% of ...",)
 
 The face is in both; its five landmarks say how the one came from the other. A swap
 moves them by some percent, so that small differences say nothing: the error rates of
