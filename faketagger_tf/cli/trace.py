@@ -156,7 +156,8 @@ def _text(row: dict) -> str:
         )
     if not row["found"]:
         return f"{name}  no tag  {p_values}{notes}"
-    mirrored = "  mirrored" if row["mirrored"] else ""
+    # What is on record says so itself, among the rest.
+    mirrored = "  mirrored" if row["mirrored"] and not row.get("handling") else ""
     return (
         f"{name}  payload {row['payload']}  {p_values}  "
         f"{row['corrected_bits']} bits corrected{mirrored}{_record(row)}{notes}"
@@ -174,6 +175,7 @@ def _record(row: dict) -> str:
         f"of {row['record_file']!r}",
         f"owner {row['record_owner']!r}" if row["record_owner"] else "",
         f"tagged {row['record_created']}",
+        ", ".join(row["handling"] or ()),
         "" if row["record_state"] == "written" else row["record_state"],
         f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
         _manifest(row),

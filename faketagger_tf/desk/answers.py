@@ -18,7 +18,8 @@ from faketagger_tf.registry.manifests import Manifest
 from faketagger_tf.registry.reader import Finding, recovered_claim
 
 _CHANGES = {
-    "same photo": "This is the photo on record; no change of it was noticed.",
+    "same photo": "This is the photo on record; no change of what it shows was "
+    "noticed.",
     "face changed": "This is the photo on record, and its face has been changed.",
     "surroundings changed": "This is the photo on record; what surrounds the face has "
     "been changed, or cropped.",
@@ -158,6 +159,10 @@ class ReadingAnswer(Model):
     box: tuple[float, float, float, float]
     corners: list[tuple[float, float]]
     record: RecordAnswer | None
+    handling: list[str] = Field(
+        description="What was done to the photo on record besides: mirrored, turned, "
+        "resized, cropped, and how far. Empty where nothing is sure."
+    )
     manifest: ManifestAnswer | None
     change: ChangeAnswer | None
     heat_map: HeatAnswer | None
@@ -184,7 +189,7 @@ class ReadingAnswer(Model):
                 so a suspect that is another photo must not bring up the record.
         """
         reading, record, change = finding.reading, finding.record, finding.change
-        manifest = finding.manifest
+        placement, manifest = finding.placement, finding.manifest
         if public and (change is None or change.verdict == "another photo"):
             record = heat_map = manifest = None
         count = reading.registered_payloads
@@ -199,6 +204,7 @@ class ReadingAnswer(Model):
             box=_rounded(reading.box),
             corners=reading.corners.round(1).tolist(),
             record=RecordAnswer.of(record, public) if record else None,
+            handling=list(placement.in_words()) if placement else [],
             manifest=ManifestAnswer.of(manifest) if manifest else None,
             change=_change(change),
             heat_map=HeatAnswer.of(heat_map) if heat_map else None,
@@ -233,6 +239,8 @@ def _in_words(finding: Finding) -> str:
     told = "The record has no fingerprints: what has changed is not known."
     if finding.change:
         told = _CHANGES[finding.change.verdict]
+    if finding.placement and (done := finding.placement.in_words()):
+        told += f" It was {' and '.join(done)}."
     if finding.record.revoked:
         told += f" Its record was revoked on {finding.record.revoked:%d %B %Y}."
     return told
@@ -242,6 +250,8 @@ class TaggerAnswer(Model):
     """What read."""
 
     preset: str
+    technique: str = Field(description="What is looked for.")
+    algorithm: str = Field(description="That, as C2PA's soft bindings name it.")
     format_version: int = Field(description="Of the tag.")
     release: str = Field(description="Of faketagger-tf.")
 

@@ -9,8 +9,9 @@
     GET  /healthz  /metrics  /docs  /openapi.json  /
 
 A key (`registry.access`) comes as `Authorization: Bearer KEY`; the scope `trace` opens
-trace, single records and manifests, `tag` opens tag, `admin` everything. With `public_trace`
-whoever can reach the desk may trace, and sees of a record what is not its owner's own.
+trace, single records and manifests, `tag` opens tag, `admin` everything. With
+`public_trace` whoever can reach the desk may trace, and sees of a record what is not
+its owner's own.
 
 An error is `{"error": "one sentence"}` with status 400 (a damaged form), 401, 403, 404,
 405, 408 (a stalled upload), 413 (too many bytes or pixels), 415 (no form), 422 (a photo
@@ -58,7 +59,7 @@ from faketagger_tf.names import printable
 from faketagger_tf.photos import codec
 from faketagger_tf.photos.photo_file import WRITABLE
 from faketagger_tf.photos.suspect import decode_suspect
-from faketagger_tf.provenance.binding import DOMAIN
+from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
 from faketagger_tf.provenance.resolution import resolution_router
 from faketagger_tf.registry import Record, Registry, RegistryError
 from faketagger_tf.registry.access import SCOPES, check_key
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from faketagger_tf.provenance.signing import PhotoSigner
 
 PAGE = pathlib.Path(__file__).parent / "page"
+TECHNIQUE = "A watermark in the pixels of faces (FakeTagger, arXiv:2009.09869)."
 MAX_TEXT = 4096  # Bytes of a form's field that is no file.
 MAX_NAME = 200  # Letters of a file's name that are stored.
 _MEDIA_TYPES = {
@@ -122,6 +124,7 @@ class Desk:
         fpr: p-value from which on a tag counts as found.
         public_trace: whether tracing needs no key.
         signer: signs what is tagged; None for nobody.
+        domain: reversed, for the algorithm's name.
         pool: where photos are handled.
         metrics: what /metrics shows.
     """
@@ -133,10 +136,12 @@ class Desk:
         limits: Limits,
         fpr: float,
         public_trace: bool,
-        signer: "PhotoSigner | None",
+        signer: "PhotoSigner | None" = None,
+        domain: str = DOMAIN,
     ):
         self.tagger, self.registry, self.limits = tagger, registry, limits
-        self.fpr, self.public_trace, self.signer = fpr, public_trace, signer
+        self.fpr, self.public_trace = fpr, public_trace
+        self.signer, self.domain = signer, signer.domain if signer else domain
         self.reader = RegisteredReader(tagger, registry)
         self.pool = Pool(limits)
         self._slots, self._rate = Slots(limits), Rate(limits)
@@ -256,6 +261,10 @@ class Desk:
         """The tagger as answers name it."""
         return answers.TaggerAnswer(
             preset=self.tagger.config.preset or "a tagger without a name",
+            technique=TECHNIQUE,
+            algorithm=algorithm_name(
+                self.tagger.config.preset, self.domain, bool(self.tagger.key_id)
+            ),
             format_version=Record.format_version,
             release=importlib.metadata.version("faketagger-tf"),
         )
@@ -443,7 +452,7 @@ def make_app(
         app.include_router(router)
     """
     limits = limits or Limits()
-    desk = Desk(tagger, registry, limits, fpr, public_trace, signer)
+    desk = Desk(tagger, registry, limits, fpr, public_trace, signer, domain)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -476,7 +485,7 @@ def make_app(
     resolution = resolution_router(
         lambda: desk.reader,
         public_url=public_url,
-        domain=signer.domain if signer else domain,
+        domain=desk.domain,
         authorize=desk.require("trace", public_trace),
         admit=desk.photo_slot,
         run=functools.partial(desk.handle, "match"),

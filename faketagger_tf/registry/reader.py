@@ -25,6 +25,7 @@ from faketagger_tf.registry.fingerprint import (
     fingerprint_matrix,
 )
 from faketagger_tf.registry.manifests import Manifest, recover_manifest
+from faketagger_tf.registry.placement import Placement, find_placement
 from faketagger_tf.registry.records import Record
 from faketagger_tf.registry.store import Registry
 from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
@@ -44,6 +45,7 @@ FINDING_COLUMNS = (
     "verdict",
     "changed_face",
     "changed_around",
+    "handling",
     "record_file",
     "record_owner",
     "record_note",
@@ -66,6 +68,8 @@ class Finding:
             not issued it to a tag with this key.
         change: how the suspect differs from the record; None without record, or where
             it has no fingerprints.
+        placement: where the photo on record lies in the suspect; None where there is no
+            face in both, or they are two photos.
         manifest: the C2PA manifest on record, which the suspect has lost or not; None
             if there is none.
     """
@@ -73,6 +77,7 @@ class Finding:
     reading: Reading
     record: Record | None = None
     change: Change | None = None
+    placement: Placement | None = None
     manifest: Manifest | None = None
 
 
@@ -184,14 +189,21 @@ class RegisteredReader:
             return Finding(reading)
         matrix = suspect_matrix(photo, reading.canvas, self.tagger.config.image_size)
         changes = [
-            compare(photo, matrix, face)
+            (compare(photo, matrix, face), face)
             for face in record.faces
             if face.face and face.surroundings
         ]
         # Which of its faces it was is not on record: the most alike.
-        change = min(changes, key=lambda c: c.face + c.surroundings, default=None)
+        change, face = min(
+            changes,
+            key=lambda pair: pair[0].face + pair[0].surroundings,
+            default=(None, None),
+        )
+        placement = None
+        if change and change.verdict != "another photo":
+            placement = find_placement(photo, reading.canvas, record, face)
         manifest = recover_manifest(self.registry, record.payload)
-        return Finding(reading, record, change, manifest)
+        return Finding(reading, record, change, placement, manifest)
 
 
 # What is known of the file comes last, as there.
@@ -202,9 +214,10 @@ def finding_row(finding: Finding) -> dict:
     """Returns what the registry knows of a face as plain values, `FINDING_COLUMNS`.
 
     "changed_face" and "changed_around" are the shares of the fingerprints' bits that
-    differ, 0 to 1. Times are ISO 8601 in UTC. What there is no record of is None.
-    "manifest_signer" and "manifest_sound" are None without the extra [c2pa], too; who
-    the signer is has not been checked.
+    differ, 0 to 1; "handling" has the clauses of `Placement.in_words`. Times are ISO
+    8601 in UTC. What there is no record of is None. "manifest_signer" and
+    "manifest_sound" are None without the extra [c2pa], too; who the signer is has not
+    been checked.
     """
     reading, record, change = finding.reading, finding.record, finding.change
     revoked = record and record.revoked
@@ -214,6 +227,7 @@ def finding_row(finding: Finding) -> dict:
         change and change.verdict,
         change and round(change.face, 3),
         change and round(change.surroundings, 3),
+        list(finding.placement.in_words()) if finding.placement else None,
         record and record.file,
         record and record.owner,
         record and record.note,

@@ -31,7 +31,7 @@ def photo(pixels):
 
 @pytest.fixture
 def start(tagger, tmp_path_factory):
-    """Starts desks: `with start(rate="3/minute") as desk`, each with its own records."""
+    """Starts desks, each with its records: `with start(rate="3/minute") as desk`."""
     return lambda **options: desk_server.running(
         tagger, tmp_path_factory.mktemp("desk"), **options
     )

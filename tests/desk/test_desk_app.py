@@ -475,6 +475,9 @@ def test_the_command_serves_without_tensorflow(tmp_path, photo):
         (["--registry=sqlite:///{folder}/none.db"], "holds no registry yet"),
         (["--registry={url}", "--rate=often"], "A rate must be"),
         (["--registry={url}", "--port=70000"], "from 0 to 65535"),
+        (["--registry={url}", "--certificate=c.pem"], "Received: 'c.pem' and None"),
+        (["--registry={url}", "--tsa=http://x"], "needs --certificate and --private"),
+        (["--registry={url}", "--domain=newsroom"], "Received: 'newsroom'"),
         (["--registry={url}", "--host=192.0.2.1"], "Cannot listen on 192.0.2.1:8000"),
     ],
 )

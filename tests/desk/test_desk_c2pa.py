@@ -1,4 +1,4 @@
-"""The desk with C2PA: it signs what it tags, and finds the manifest of what it reads."""
+"""The desk with C2PA: it signs what it tags, and finds the manifests of suspects."""
 
 import builtins
 import io
@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-c2pa = pytest.importorskip("c2pa", reason="pip install -r requirements-c2pa.txt")
+pytest.importorskip("c2pa", reason="pip install -r requirements-c2pa.txt")
 
+import c2pa
 import desk_server
 
 from faketagger_tf.desk import answers

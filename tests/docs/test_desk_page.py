@@ -1,9 +1,8 @@
 """The commands of docs/desk.md, run as they stand there."""
 
-import os
+import json
 import re
 import subprocess
-import sys
 
 import pytest
 import support
@@ -15,37 +14,14 @@ from faketagger_tf.registry import open_registry
 PAGE = support.ROOT / "docs" / "desk.md"
 
 
-@pytest.fixture
-def environment(tmp_path):
-    """`faketagger` and `python` are those of this run, in an otherwise empty folder."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, module in (("faketagger", "-m faketagger_tf "), ("python", "")):
-        path = programs / name
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module}"$@"\n')
-        path.chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(support.ROOT),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-
-
 def test_from_an_empty_folder_to_the_record(environment, tmp_path):
-    (block,) = re.findall(r"```bash\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert block.count("\n") < 10
+    walk, serve, ask = re.findall(
+        r"```bash\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL
+    )
+    assert walk.count("\n") < 10
     folder = tmp_path / "empty"
     folder.mkdir()
-    run = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", block],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
+    run = bash(walk, folder, environment)
     with open_registry(f"sqlite:///{folder}/tags.db") as registry:
         (record,) = registry.find()
     assert (record.state, record.owner) == ("written", "newsroom")
@@ -59,3 +35,49 @@ def test_from_an_empty_folder_to_the_record(environment, tmp_path):
     assert check_photo((folder / "fake.jpg").read_bytes(), "image/jpeg") is None
     recovered = read_claim((folder / "source.c2pa").read_bytes())
     assert claim.sound and recovered == claim and claim.manifest_id in told
+    check_desk(serve, ask, folder, environment, record, claim)
+
+
+def bash(commands: str, folder, environment) -> subprocess.CompletedProcess:
+    run = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", commands],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    return run
+
+
+def check_desk(serve: str, ask: str, folder, environment, record, claim) -> None:
+    """The page's last commands, but for the port, which may be taken."""
+    pytest.importorskip("fastapi", reason="pip install -r requirements-serving.txt")
+    (command,) = serve.splitlines()
+    environment = environment | {"FAKETAGGER_REGISTRY": "sqlite:///tags.db"}
+    server = subprocess.Popen(
+        ["bash", "-c", f"exec {command} --port=0"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address = re.search(r"http://[\d.:]+/", server.stdout.readline()).group()
+        assert ask.count("http://127.0.0.1:8000/") == 2
+        ask = ask.replace("http://127.0.0.1:8000/", address)
+        traced, matched = map(
+            lambda line: json.loads(bash(line, folder, environment).stdout),
+            ask.splitlines(),
+        )
+    finally:
+        server.terminate()
+        server.wait(30)
+        server.stdout.close()
+    (reading,) = traced["readings"]
+    assert reading["record"]["payload"] == record.payload
+    assert reading["change"]["verdict"] == "face changed"
+    assert reading["manifest"]["signer"] == claim.signer
+    (match,) = matched["matches"]
+    assert match["manifestId"] == reading["manifest"]["id"] == claim.manifest_id

@@ -108,6 +108,14 @@ def test_no_payload_is_issued_to_a_photo_that_is_tagged(
     assert registry.count() == 2
 
 
+def test_no_payload_is_issued_for_a_promise_that_nobody_makes(
+    tagger, registry, photo, tmp_path
+):
+    with pytest.raises(ValueError, match=r"promise must be one of archive.*'gold'"):
+        tag_into_registry(tagger, registry, photo, tmp_path / "a.png", promise="gold")
+    assert registry.count() == 0
+
+
 def test_what_fails_leaves_an_abandoned_record_and_no_file(
     tagger, registry, photo, tmp_path, monkeypatch
 ):
