@@ -5,7 +5,7 @@ DATA ?= drawn
 RUN ?= runs/demo
 # What the exports and the benchmarks take: a preset or a trained run's folder; the page
 # takes a preset.
-TAGGER ?= face128
+TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video web tfa-parity clean
@@ -116,7 +116,7 @@ bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, 
 
 bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
 	.venv-rivagan/bin/python -m benchmarks.rivagan \
-	  faketagger_tf/weights/face128/decoder.tflite
+	  faketagger_tf/weights/portrait128/decoder.tflite
 
 web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund

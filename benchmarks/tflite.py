@@ -1,6 +1,6 @@
 """Prints what each TFLite export weighs, how fast it is and how well it agrees.
 
-    python -m benchmarks.tflite --tagger=face128 --data=drawn
+    python -m benchmarks.tflite --tagger=portrait128 --data=drawn
 
 Agreement with Keras is measured on held-out photos, tagged at the tagger's strength and
 manipulated with real codecs: bits alike, bit accuracy lost against float32, word error.
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("tagger", "face128", "A preset's name or a run's folder.")
+    flags.DEFINE_string("tagger", "portrait128", "A preset's name or a run's folder.")
     flags.DEFINE_string("data", "drawn", "'drawn' or a folder of photos.")
     flags.DEFINE_integer("limit", 64, "Held-out photos.", lower_bound=1)
     flags.DEFINE_float("psnr", 0.0, "Strength in dB; 0 takes the tagger's own.")

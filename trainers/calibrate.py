@@ -1,6 +1,6 @@
 """Calibrates a tagger's p-values on photos without a tag.
 
-    python -m trainers.calibrate --tagger=face128 --data=untagged --split=train
+    python -m trainers.calibrate --tagger=portrait128 --data=untagged --split=train
 
 Reads every face of the photos as `Tagger.examine` does, all of its places both ways,
 fits the tail of the surprises (see `messages.presence`) and writes `presence.json`. Let
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("tagger", "face128", "Preset or folder to calibrate.")
+    flags.DEFINE_string("tagger", "portrait128", "Preset or folder to calibrate.")
     flags.DEFINE_multi_string("data", None, "Folder of photos without a tag.")
     flags.DEFINE_string("split", "", "Use this split of the data; empty for all.")
     flags.DEFINE_string(

@@ -25,7 +25,7 @@ REGISTRY_VARIABLE = "FAKETAGGER_REGISTRY"
 def add_tagger_flags(parser: Parser) -> None:
     parser.add_argument(
         "--tagger",
-        default="face128",
+        default="portrait128",
         help="Name of a preset, or a folder with a tagger (%(default)s).",
     )
     parser.add_argument(

@@ -1,6 +1,6 @@
 """What `faketagger tag` calls good, is it read from the file? By format and quality.
 
-    python -m faketagger_tf.evaluation.files --data=photos [--tagger=face128]
+    python -m faketagger_tf.evaluation.files --data=photos [--tagger=portrait128]
 
 Each photo is tagged as `faketagger tag` does it, into every extension that it writes,
 by default and with each `--quality` where the format has one, and the file is read as
@@ -188,7 +188,7 @@ def markdown_files(report: dict) -> str:
 class FilesOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("face128", "A preset's name or a run's folder.")
+    tagger: str = option("portrait128", "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     quality: tuple[int, ...] = option(QUALITIES, "Repeat the flag for more.")

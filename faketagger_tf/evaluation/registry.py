@@ -189,7 +189,7 @@ class RegistryOptions(Checked):
 
     data: str = option("", "Folders of photos, joined by commas.", required=True)
     mode: str = option("p_values", "What to do.", choices=("p_values", "fingerprints"))
-    tagger: str = option("face128", "Preset, or folder of the tagger.")
+    tagger: str = option("portrait128", "Preset, or folder of the tagger.")
     split: str = option("test", "Use this split; empty for all.")
     limit: int = option(0, "Use at most so many photos; 0 for all.", low=0)
     seed: int = option(0, "Seed of payloads, registries and crops.")

@@ -1,6 +1,6 @@
 """How many tags are read back from whole photos, by size, strength and skin tone.
 
-    python -m faketagger_tf.evaluation.whole_photos --data=photos [--tagger=face128]
+    python -m faketagger_tf.evaluation.whole_photos --data=photos [--tagger=portrait128]
 
 Each photo is scaled so that its face's canvas has a given size, tagged with a random
 payload as `faketagger tag` does it, changed (`changes.CHANGES`, real codecs), and read
@@ -310,7 +310,7 @@ def _percent(share: float | None) -> str | None:
 class WholePhotosOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("face128", "A preset's name or a run's folder.")
+    tagger: str = option("portrait128", "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     swap_model: str = option("", "Also deepfake them with this model.")
