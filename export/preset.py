@@ -81,6 +81,9 @@ def export_tagger(source: str, name: str, root: pathlib.Path = PRESETS) -> pathl
     for file in (PRESENCE, REGISTERED, *files):
         (folder / file).unlink(missing_ok=True)
     save_tagger(folder, config, encoder, decoder)
+    # As halves, as in the file that tags; the decoder's are what readers agree on.
+    weights = folder / "encoder.weights.h5"
+    halve_weights(weights, weights)
     if presence:
         save_presence(folder, presence)
     if registered:
@@ -98,16 +101,18 @@ def export_swap(source: str, name: str, root: pathlib.Path = SWAPS) -> pathlib.P
     config, _ = load_faceswap(source)
     weights = "faceswap.weights.h5"
     folder = root / name
-    with tempfile.TemporaryDirectory() as temporary:
-        path = os.path.join(temporary, weights)
-        with (
-            h5py.File(faceswap_folder(source) / weights) as old,
-            h5py.File(path, "w") as new,
-        ):
-            copy_halved(old, new)
-        write_atomic(folder / weights, pathlib.Path(path).read_bytes())
+    halve_weights(faceswap_folder(source) / weights, folder / weights)
     write_atomic(folder / FACESWAP_CONFIG, config.to_json())
     return folder
+
+
+def halve_weights(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Writes a file of weights anew, as halves; the two may be one file."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = os.path.join(temporary, "weights.h5")
+        with h5py.File(source) as old, h5py.File(path, "w") as new:
+            copy_halved(old, new)
+        write_atomic(target, pathlib.Path(path).read_bytes())
 
 
 def copy_halved(old: h5py.Group, new: h5py.Group) -> None:
