@@ -105,7 +105,7 @@ def test_a_copy_is_shown_beside_its_record(said, folder, desk):
     assert text.startswith("A tag was found, with its record.")
     assert f"Payload {desk.payload}" in text and "for the front page" in text
     assert "Zoë <b>bold</b>" in text  # As it is, and not as HTML.
-    assert "no change of it was noticed" in text
+    assert "no change of what it shows was noticed" in text
     assert text.count("once in ") == 3 and "(N = 22)" in text
     assert "cannot show smaller changes" in text
     pictures = dict(shown["pictures"])
