@@ -19,7 +19,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
 MAX_BYTES = 1 << 30
 _ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
-_most = contextvars.ContextVar("most pixels of a photo", default=MAX_PIXELS)
+_most = contextvars.ContextVar("most pixels of a photo", default=None)
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
@@ -110,10 +110,11 @@ class TooLarge(ValueError):
 def check_size(size: tuple[int, int], what: str) -> None:
     """Refuses a picture of too many pixels before it is decoded."""
     width, height = size
-    if width * height > _most.get():
+    most = min(MAX_PIXELS, _most.get() or MAX_PIXELS)
+    if width * height > most:
         raise TooLarge(
             f"{what} is too large. Received: {width}x{height} pixels. "
-            f"Accepted: up to {_most.get()} pixels."
+            f"Accepted: up to {most} pixels."
         )
 
 
@@ -125,7 +126,7 @@ def at_most(pixels: int) -> Iterator[None]:
         with at_most(50_000_000):
             suspect = decode_suspect(data)
     """
-    token = _most.set(min(pixels, MAX_PIXELS))
+    token = _most.set(pixels)
     try:
         yield
     finally:

@@ -63,7 +63,7 @@ def test_nothing_is_written_that_could_not_be_announced(tagger, photo, tmp_path)
         tag_file(tagger, photo, tmp_path / "o.png", before_writing=before)
     assert not (tmp_path / "o.png").exists()
     with pytest.raises(ValueError, match="leaves no trace"):
-        tag_file(tagger, photo, tmp_path / "o.png", psnr=80, check=False)
+        tag_file(tagger, photo, tmp_path / "o.png", strength=80, check=False)
 
 
 def test_a_photo_without_a_tag_has_one_row(tagger, photo, tmp_path):
