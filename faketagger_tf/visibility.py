@@ -177,6 +177,50 @@ def visibility(residual, factors: list, near):
     return ops.power(total + 1e-12, 0.25)
 
 
+def scale_to(residual, wanted, factors, near):
+    """Scales a residual `[batch, S, S, 3]` to a visibility, a number or `[batch]`."""
+    seen = visibility(residual, factors, near)
+    return residual * ops.reshape(wanted / (seen + 1e-9), (-1, 1, 1, 1))
+
+
+def steepest(slope, factors: list, near):
+    """The direction that changes a loss most at a given visibility, of any length.
+
+    Args:
+        slope: gradient of the loss by the canvas, `[batch, S, S, 3]`.
+        factors: the cover's `masks`.
+        near: `[batch, 1]` from `nearness`.
+
+    Returns:
+        `[batch, S, S, 3]`; subtract it to lower the loss.
+    """
+    near = ops.reshape(near, (-1, 1, 1, 1))
+    # How the loss changes with Y, Cb and Cr.
+    slope = ops.matmul(slope, np.linalg.inv(_TO_YCC).T.astype(np.float32))
+    slope = slope * 1e6  # Away from the least numbers that a float holds.
+    bands = []
+    weights = zip(factors, _OWN_SIZE, _ENLARGED, strict=False)
+    for hidden, own, enlarged in weights:
+        room = hidden / (own + near * (enlarged - own))
+        gain = slope * room
+        # The power 5/16, near enough to 1/3, by roots: TFLite's powers are slow.
+        root = ops.sqrt(ops.sqrt(ops.abs(gain) + 1e-12))
+        bands.append(room * ops.sign(gain) * root * ops.sqrt(ops.sqrt(root)))
+        slope = _shrunk(slope)
+    way = bands[-1]
+    for band in reversed(bands[:-1]):
+        way = _resized(way, band.shape[1]) + band
+    return ops.matmul(way, np.linalg.inv(_TO_YCC).astype(np.float32))
+
+
+def _shrunk(slope):
+    """Half the size: bilinear enlarging read backwards."""
+    taps = np.array([1, 3, 3, 1], np.float32) / 8
+    kernel = np.tile((taps[:, None] * taps)[:, :, None, None], (1, 1, 3, 1))
+    slope = ops.pad(slope, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
+    return ops.depthwise_conv(slope, kernel, strides=2, padding="valid")
+
+
 def room(factors: list):
     """A gain `[batch, S, S, 1]` that follows what the three finest bands hide."""
     side = factors[0].shape[1]

@@ -47,10 +47,8 @@ class ScaleToVisibility(layers.Layer):
         residual = visibility.blur(residual, SMOOTHNESS) * visibility.inside(cover)
         factors = visibility.masks(cover)
         residual = residual * visibility.room(factors)
-        seen = visibility.visibility(residual, factors, near)
         wanted = ops.power(10.0, -ops.reshape(level, (-1,)) / 20.0)
-        gain = wanted / (seen + 1e-9)
-        return residual * ops.reshape(gain, (-1, 1, 1, 1))
+        return visibility.scale_to(residual, wanted, factors, near)
 
     def compute_output_shape(self, shapes):
         return shapes[0]

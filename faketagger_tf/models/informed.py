@@ -21,6 +21,8 @@ is why the decoder's are replaced by products and means.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -94,17 +96,20 @@ class InformedSteps(layers.Layer):
 
     def call(self, inputs):
         residual, cover, message, level, near = inputs
-        factors = visibility.masks(cover)
-        lit = visibility.inside(cover)
-        wanted = ops.power(10.0, -ops.reshape(level, (-1,)) / 20.0)
         views = (self._without_face, self._grey)
-        for number in range(self.steps):
-            slope = views[number % len(views)](cover, residual, message)
-            way = steepest(slope, factors, near) * lit
-            length = wanted * (RATE * (1 - number / (self.steps + 1)))
-            residual = residual - scale_to(way, length, factors, near)
-            residual = scale_to(residual, wanted, factors, near)
-        return residual
+
+        def slope_of(residual, number):
+            return views[number % len(views)](cover, residual, message)
+
+        return descend(
+            residual,
+            slope_of,
+            visibility.masks(cover),
+            near,
+            visibility.inside(cover),
+            ops.power(10.0, -ops.reshape(level, (-1,)) / 20.0),
+            self.steps,
+        )
 
     def _without_face(self, cover, residual, message):
         """Slope by the residual where the face's tag is lost."""
@@ -138,48 +143,39 @@ class InformedSteps(layers.Layer):
         return shapes[0]
 
 
-def scale_to(residual, wanted, factors, near):
-    """Scales a residual `[batch, S, S, 3]` to a visibility, a number or `[batch]`."""
-    seen = visibility.visibility(residual, factors, near)
-    return residual * ops.reshape(wanted / (seen + 1e-9), (-1, 1, 1, 1))
-
-
-def steepest(slope, factors: list, near):
-    """The direction that changes a loss most at a given visibility, of any length.
+def descend(
+    residual,
+    slope_of: Callable,
+    factors: list,
+    near,
+    lit,
+    wanted,
+    steps: int,
+    momentum: float = 0.0,
+):
+    """Takes steps down a slope at one visibility.
 
     Args:
-        slope: gradient of the loss by the canvas, `[batch, S, S, 3]`.
+        residual: `[batch, S, S, 3]` to start from.
+        slope_of: residual and the step's number -> gradient of the loss by the
+            residual.
         factors: the cover's `visibility.masks`.
         near: `[batch, 1]` from `visibility.nearness`.
-
-    Returns:
-        `[batch, S, S, 3]`; subtract it to lower the loss.
+        lit: the cover's `visibility.inside`.
+        wanted: `[batch]`, the visibility that is kept.
+        steps: their number.
+        momentum: share of the earlier steps in each.
     """
-    near = ops.reshape(near, (-1, 1, 1, 1))
-    # How the loss changes with Y, Cb and Cr.
-    slope = ops.matmul(slope, np.linalg.inv(visibility._TO_YCC).T.astype(np.float32))
-    slope = slope * 1e6  # Away from the least numbers that a float holds.
-    bands = []
-    weights = zip(factors, visibility._OWN_SIZE, visibility._ENLARGED, strict=False)
-    for hidden, own, enlarged in weights:
-        room = hidden / (own + near * (enlarged - own))
-        gain = slope * room
-        # The power 5/16, near enough to 1/3, by roots: TFLite's powers are slow.
-        root = ops.sqrt(ops.sqrt(ops.abs(gain) + 1e-12))
-        bands.append(room * ops.sign(gain) * root * ops.sqrt(ops.sqrt(root)))
-        slope = _shrunk(slope)
-    way = bands[-1]
-    for band in reversed(bands[:-1]):
-        way = visibility._resized(way, band.shape[1]) + band
-    return ops.matmul(way, np.linalg.inv(visibility._TO_YCC).astype(np.float32))
-
-
-def _shrunk(slope):
-    """Half the size: bilinear enlarging read backwards."""
-    taps = np.array([1, 3, 3, 1], np.float32) / 8
-    kernel = np.tile((taps[:, None] * taps)[:, :, None, None], (1, 1, 3, 1))
-    slope = ops.pad(slope, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
-    return ops.depthwise_conv(slope, kernel, strides=2, padding="valid")
+    past = 0.0
+    for number in range(steps):
+        way = visibility.steepest(slope_of(residual, number), factors, near) * lit
+        if momentum:
+            way = visibility.scale_to(way, 1.0, factors, near)
+            past = way = momentum * past + way
+        length = wanted * (RATE * (1 - number / (steps + 1)))
+        residual = residual - visibility.scale_to(way, length, factors, near)
+        residual = visibility.scale_to(residual, wanted, factors, near)
+    return residual
 
 
 def build_informed_encoder(

@@ -35,7 +35,7 @@ from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Reco
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
 from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
-from faketagger_tf.tagging.promise import PROMISES
+from faketagger_tf.tagging.promise import check_promise
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import Tagger
 
@@ -191,10 +191,12 @@ def _tag(
     names: dict | None = None,
 ) -> RecordedTag:
     """Reserves, tags, publishes."""
-    _check_promise(tagger, options.get("promise"))
+    if options.get("promise"):
+        # First, so that no payload is issued for what is refused.
+        check_promise(tagger, options["promise"])
     canvases = tagger.find_canvases(photo.pixels)
     if not options.pop("retag", False):
-        # First, so that no payload is issued to a photo that is refused.
+        # As early, for the same reason.
         check_untagged(tagger, photo.pixels, canvases)
     draft = dataclasses.replace(draft, faces=describe_faces(photo.pixels, canvases))
     record = registry.reserve(draft, tagger.config.payload_bits, payload)
@@ -221,17 +223,6 @@ def _tag(
     faces = _changed_faces(photo.pixels, tagged, canvases)
     registry.publish(record.payload, tagged.data, write, faces)
     return RecordedTag(tagged.data, row, registry.show(record.payload), manifest)
-
-
-def _check_promise(tagger: Tagger, promise: str | None) -> None:
-    """Refuses what `choose_strengths` would, before a payload is issued for it."""
-    if not promise:
-        return
-    if promise not in PROMISES:
-        raise ValueError(
-            f"promise must be one of {', '.join(PROMISES)}. Received: {promise!r}."
-        )
-    tagger.check_strength(tagger.config.strongest)
 
 
 def _manifest(payload: str, signed: SignedPhoto) -> Manifest:

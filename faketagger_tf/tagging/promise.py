@@ -96,6 +96,15 @@ class Choice:
     broken: tuple[str, ...] = ()
 
 
+def check_promise(tagger: Tagger, promise: str) -> None:
+    """Raises a ValueError for a promise that there is not, or a learned strength."""
+    if promise not in PROMISES:
+        raise ValueError(
+            f"promise must be one of {', '.join(PROMISES)}. Received: {promise!r}."
+        )
+    tagger.check_strength(tagger.config.strongest)
+
+
 def make_copy(
     copy: Copy,
     photo: np.ndarray,
@@ -172,10 +181,7 @@ def choose_strengths(
         >>> strengths = [choice.strength for choice in choices]
         >>> tagged = tagger.embed(photo, 0x1F2E3D4C, strengths, canvases)
     """
-    if promise not in PROMISES:
-        raise ValueError(
-            f"promise must be one of {', '.join(PROMISES)}. Received: {promise!r}."
-        )
+    check_promise(tagger, promise)
     strongest, weakest = tagger.config.strongest, tagger.config.weakest
     value = parse_payload(payload, tagger.config.payload_bits)
     # One residual made stronger and weaker: near enough to one of each strength.

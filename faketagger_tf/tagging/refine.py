@@ -164,17 +164,15 @@ class Refiner:
         near = visibility.nearness(scale)
         factors, lit = visibility.masks(cover), visibility.inside(cover)
         wanted = visibility.visibility(residual, factors, near)
-        momentum = tf.zeros_like(residual)
-        for number in range(steps):
-            slope = self._steps[number % len(self._steps)](
-                cover, message, residual, tf.constant([self._seed, number], tf.int64)
-            )
-            way = informed.steepest(slope, factors, near) * lit
-            momentum = MOMENTUM * momentum + informed.scale_to(way, 1.0, factors, near)
-            length = wanted * (informed.RATE * (1 - number / (steps + 1)))
-            residual -= informed.scale_to(momentum, length, factors, near)
-            residual = informed.scale_to(residual, wanted, factors, near)
-        return residual
+
+        def slope_of(residual, number):
+            seed = tf.constant([self._seed, number], tf.int64)
+            step = self._steps[number % len(self._steps)]
+            return step(cover, message, residual, seed)
+
+        return informed.descend(
+            residual, slope_of, factors, near, lit, wanted, steps, MOMENTUM
+        )
 
     def _make_slope(self, chains: list[Chain]):
         import tensorflow as tf

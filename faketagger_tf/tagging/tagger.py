@@ -571,7 +571,7 @@ class Tagger:
             True
         """
         word = 2.0 * self._word(parse_payload(payload, self.config.payload_bits)) - 1
-        logits = self._logits_at(photo, canvases, 1, False)
+        logits = self.logits_at(photo, canvases)
         length = np.linalg.norm(logits, axis=1) * np.linalg.norm(word)
         cosines = np.maximum(logits @ word[0], 0) / np.maximum(length, 1e-9)
         surprises = surprise(cosines, self.config.message_bits, self.code.k)
@@ -618,7 +618,34 @@ class Tagger:
             >>> [reading.found for reading in tagger.readings_of(logits, canvases)]
             [False]
         """
-        return self._readings(logits, canvases, fpr)
+        decoded = self.code.decode(logits)
+        surprises = surprise(decoded.score, self.config.message_bits, self.code.k)
+        readings = []
+        for i, canvas in enumerate(canvases):
+            payload, crc_ok = decoded.payloads[i], bool(decoded.crc_ok[i])
+            agreeing = self.config.crc_bits if crc_ok else 0
+            p_value = self.presence.p_value(float(surprises[i]), agreeing)
+            p_value = min(1.0, p_value * canvas.directions)
+            corrected = int(decoded.corrected_bits[i])
+            corners = canvas.corners(self.config.image_size)
+            low, high = corners.min(0), corners.max(0)
+            box = canvas.face.box if canvas.face else (*low, *(high - low))
+            reading = Reading(
+                payload=self._keyed.decipher(payload) if self._keyed else payload,
+                found=crc_ok and p_value <= fpr,
+                p_value=p_value,
+                score=float(decoded.score[i]),
+                surprise=float(surprises[i]),
+                crc_ok=crc_ok,
+                corrected_bits=corrected,
+                bit_error_estimate=corrected / self.config.message_bits,
+                box=tuple(float(value) for value in box),
+                corners=corners,
+                canvas=canvas,
+                mirrored=canvas.mirrored,
+            )
+            readings.append(reading)
+        return readings
 
     def logits(self, photo: np.ndarray) -> list[np.ndarray]:
         """The decoder's logits at every place where each face is looked for.
@@ -646,7 +673,7 @@ class Tagger:
             def read(pixels, canvases, factor, tight, seen=seen):
                 seen.append(self._logits_at(pixels, canvases, factor, tight))
                 # No reading is found at a rate of 0, so that no place is left out.
-                return self._readings(seen[-1], canvases, 0.0)
+                return self.readings_of(seen[-1], canvases, 0.0)
 
             search(photo, canvas, self.config.image_size, read)
             found.append(np.concatenate(seen))
@@ -667,7 +694,7 @@ class Tagger:
         to be those of one face.
         """
         logits = self._logits_at(photo, canvases, factor, tight)
-        readings = self._readings(logits, canvases, fpr)
+        readings = self.readings_of(logits, canvases, fpr)
         if issued is None:
             return readings
         readings = [
@@ -700,38 +727,6 @@ class Tagger:
             pixels = tight_view(pixels, self.config.outside)
         logits = self.networks.decode(pixels)
         return self._keyed.unscramble(logits) if self._keyed else logits
-
-    def _readings(
-        self, logits: np.ndarray, canvases: list[Canvas], fpr: float
-    ) -> list[Reading]:
-        decoded = self.code.decode(logits)
-        surprises = surprise(decoded.score, self.config.message_bits, self.code.k)
-        readings = []
-        for i, canvas in enumerate(canvases):
-            payload, crc_ok = decoded.payloads[i], bool(decoded.crc_ok[i])
-            agreeing = self.config.crc_bits if crc_ok else 0
-            p_value = self.presence.p_value(float(surprises[i]), agreeing)
-            p_value = min(1.0, p_value * canvas.directions)
-            corrected = int(decoded.corrected_bits[i])
-            corners = canvas.corners(self.config.image_size)
-            low, high = corners.min(0), corners.max(0)
-            box = canvas.face.box if canvas.face else (*low, *(high - low))
-            reading = Reading(
-                payload=self._keyed.decipher(payload) if self._keyed else payload,
-                found=crc_ok and p_value <= fpr,
-                p_value=p_value,
-                score=float(decoded.score[i]),
-                surprise=float(surprises[i]),
-                crc_ok=crc_ok,
-                corrected_bits=corrected,
-                bit_error_estimate=corrected / self.config.message_bits,
-                box=tuple(float(value) for value in box),
-                corners=corners,
-                canvas=canvas,
-                mirrored=canvas.mirrored,
-            )
-            readings.append(reading)
-        return readings
 
     def _canvas_pixels(
         self, photo: np.ndarray, canvases: list[Canvas], factor: int = 1
