@@ -105,6 +105,32 @@ def add_signing_flags(parser: Parser) -> None:
     )
 
 
+def add_trust_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="FILE",
+        help="Certificates to trust, a PEM file such as C2PA's trust list: whether the "
+        "signer of a manifest on record leads to one of them is told.",
+    )
+
+
+def anchors_of(values) -> str:
+    """The certificates that `--trust` names as PEM; none if it names no file."""
+    if values.trust is None:
+        return ""
+    if not values.registry:
+        raise ValueError(
+            "--trust is for manifests on record, which need --registry. "
+            f"Received: --trust={values.trust} without --registry."
+        )
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.certificates import load_anchors
+
+    return load_anchors(values.trust)
+
+
 def domain_of(values) -> str:
     """The domain that the flag names; refuses what is none."""
     from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
