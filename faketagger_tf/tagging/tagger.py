@@ -1,6 +1,6 @@
 """Tags photos of any size and reads the tags back.
 
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     tagged = tagger.embed(photo, payload=0x1F2E3D4C)
     for reading in tagger.read(suspect):
         print(reading.payload, reading.p_value)
@@ -186,7 +186,7 @@ class Tagger:
                 damaged, or Keras is needed and not installed.
 
         Example:
-            >>> tagger = Tagger.load("portrait128")
+            >>> tagger = Tagger.load("face128")
         """
         if runtime not in (None, *RUNTIMES):
             raise ValueError(
