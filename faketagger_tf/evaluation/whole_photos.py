@@ -181,8 +181,9 @@ def measure_photo(
     if isinstance(strength, str):
         choices = choose_strengths(tagger, photo, payload, canvases, strength)
         chosen = [choice.strength for choice in choices]
+        residuals = np.stack([choice.residual for choice in choices])
         tagged = tag_until_it_reads(
-            tagger, photo, payload, chosen, canvases, refine
+            tagger, photo, payload, chosen, canvases, refine, (), residuals
         ).pixels
     else:
         choices = []
