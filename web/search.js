@@ -4,27 +4,32 @@ import { areaResize, canvasSide, corners, mirrors } from "./canvas.js";
 
 const TIGHT = 0.625; // Side of what a tight reading looks at, as a share of the canvas.
 const GREY = 0.5; // What it paints the rest.
-const [SHIFT, SCALE, TURN] = [0.03, 0.04, 2]; // Share of the canvas; factor; degrees.
+const [SHIFT, SCALE, TURN] = [0.025, 0.07, 4.5]; // Share of the canvas; factor; degrees.
 const REFINED = 2; // Places of the grid around which the fine steps are tried.
 
-// Steps are [right, down, scale, turn].
-const COARSE = [0, -1, 1].flatMap((scale) =>
-  [0, -1, 1].flatMap((down) =>
-    [0, -1, 1].map((right) => [right * SHIFT, down * SHIFT, 1 + scale * SCALE, 0]),
-  ),
-).slice(1);
+// A step [right, down, scale, turn] of the grid, or a part of one: what `move` takes.
+const step = ([right, down, scale, turn], part) => [
+  right * part * SHIFT,
+  down * part * SHIFT,
+  1 + scale * part * SCALE,
+  turn * part * TURN,
+];
+const SIGNS = [-1, 0, 1];
+const PAIRS = SIGNS.flatMap((a) => SIGNS.map((b) => [a, b])).filter(([a, b]) => a || b);
+const SHIFTS = PAIRS.map(([right, down]) => [right, down, 0, 0]);
+const COARSE = [
+  ...PAIRS.map(([scale, turn]) => [0, 0, scale, turn]),
+  ...SHIFTS,
+  ...[-2, 2].map((scale) => [0, 0, scale, 0]),
+  ...[-2, 2].map((turn) => [0, 0, 0, turn]),
+  ...[-1, 1].map((scale) => [0, 1, scale, 0]),
+  ...[-1, 1].map((turn) => [0, 1, 0, turn]),
+].map((whole) => step(whole, 1));
 const FINE = [
-  ...[-1, 0, 1].flatMap((right) => [-1, 0, 1].map((down) => [right, down, 0, 0])),
+  ...SHIFTS,
   ...[-1, 1].map((scale) => [0, 0, scale, 0]),
   ...[-1, 1].map((turn) => [0, 0, 0, turn]),
-]
-  .filter((step) => step.some((value) => value !== 0))
-  .map(([right, down, scale, turn]) => [
-    (right * SHIFT) / 2,
-    (down * SHIFT) / 2,
-    1 + (scale * SCALE) / 2,
-    turn * TURN,
-  ]);
+].map((half) => step(half, 0.5));
 
 /** At how many places a face is read, both ways: part of the p-value. */
 export const PLACES = 2 * (2 + COARSE.length + REFINED * FINE.length);

@@ -6,8 +6,8 @@ at `PLACES` places: each way, as the photo is and mirrored,
 
 - at the canvas itself, whole and *tight*: what surrounds the face may be lost to a
   crop, or black after a turn;
-- at the rest of a coarse grid of shifts and scales;
-- a half step around the best two of the grid, and turned.
+- on a coarse grid: scaled and turned, shifted, and a few of both;
+- a half step around the best two of the grid.
 
 Each place is another chance for noise to look like a tag, so that their number is part
 of the p-value; see `messages.presence`.
@@ -20,7 +20,6 @@ and so the p-value of everything read in it; other photos pay nothing.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -32,20 +31,42 @@ from faketagger_tf.photos.faces import Face
 
 TIGHT = 0.625  # Side of what a tight reading looks at, as a share of the canvas.
 GREY = 0.5  # What it paints the rest, as the manipulation `facecrop` does in training.
-_SHIFT, _SCALE, _TURN = 0.03, 0.04, 2.0  # Share of the canvas; factor; degrees.
+# Steps of the grid. A deepfake's landmarks turn the canvas by up to 4 degrees and scale
+# it by up to 7% (docs/training-log.md), and shift it by 2 pixels of 128 only.
+_SHIFT, _SCALE, _TURN = 0.025, 0.07, 4.5  # Share of the canvas; factor; degrees.
+
+
+def _step(right: int, down: int, scale: int, turn: int, part: float = 1.0) -> tuple:
+    """A step of the grid, or a part of one: what `Canvas.move` takes."""
+    return (
+        right * part * _SHIFT,
+        down * part * _SHIFT,
+        1 + scale * part * _SCALE,
+        turn * part * _TURN,
+    )
+
+
+_SIGNS = (-1, 0, 1)
+_PAIRS = [(a, b) for a in _SIGNS for b in _SIGNS if (a, b) != (0, 0)]
+_SHIFTS = [(right, down, 0, 0) for right, down in _PAIRS]
 _COARSE = [
-    (right * _SHIFT, down * _SHIFT, 1 + scale * _SCALE, 0.0)
-    for scale, down, right in itertools.product((0, -1, 1), repeat=3)
-    if (scale, down, right) != (0, 0, 0)
+    _step(*step)
+    for step in (
+        *((0, 0, scale, turn) for scale, turn in _PAIRS),
+        *_SHIFTS,
+        *((0, 0, scale, 0) for scale in (-2, 2)),
+        *((0, 0, 0, turn) for turn in (-2, 2)),
+        *((0, 1, scale, 0) for scale in (-1, 1)),
+        *((0, 1, 0, turn) for turn in (-1, 1)),
+    )
 ]
 _FINE = [
-    (right * _SHIFT / 2, down * _SHIFT / 2, 1 + scale * _SCALE / 2, turn * _TURN)
-    for right, down, scale, turn in (
-        *itertools.product((-1, 0, 1), (-1, 0, 1), (0,), (0,)),
-        *itertools.product((0,), (0,), (-1, 1), (0,)),
-        *itertools.product((0,), (0,), (0,), (-1, 1)),
+    _step(*step, part=0.5)
+    for step in (
+        *_SHIFTS,
+        *((0, 0, scale, 0) for scale in (-1, 1)),
+        *((0, 0, 0, turn) for turn in (-1, 1)),
     )
-    if (right, down, scale, turn) != (0, 0, 0, 0)
 ]
 _REFINED = 2  # Places of the grid around which the fine steps are tried.
 WAYS = 2  # As the photo is, and mirrored.

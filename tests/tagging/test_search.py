@@ -55,9 +55,10 @@ def keys(places):
 
 
 def test_the_number_of_places():
-    # Each way: the canvas, its tight view, 3 x 3 shifts at 3 scales but for the canvas
-    # itself, and around the best two 8 shifts, 2 scales and 2 turns.
-    assert PLACES == 2 * (1 + 1 + 26 + 2 * 12) == 104
+    # Each way: the canvas, its tight view, on the grid 3 x 3 scales and turns and 3 x 3
+    # shifts but for the canvas itself, twice the scale or turn, and a shift down with
+    # either; around the best two 8 shifts, 2 scales and 2 turns.
+    assert PLACES == 2 * (1 + 1 + 8 + 8 + 4 + 4 + 2 * 12) == 100
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,8 +75,8 @@ def test_each_place_is_looked_at_once(seed):
 
 def test_all_places_where_the_best_two_are_no_neighbours():
     corners = (
-        CANVAS.move(SIZE, 0.03, 0.03, 1.0, 0.0),
-        CANVAS.move(SIZE, -0.03, -0.03, 1.0, 0),
+        CANVAS.move(SIZE, 0.025, 0.025, 1.0, 0.0),
+        CANVAS.move(SIZE, -0.025, -0.025, 1.0, 0),
     )
     middles = [c.corners(SIZE).mean(0) for c in corners]
 
@@ -90,11 +91,10 @@ def test_all_places_where_the_best_two_are_no_neighbours():
 
 
 def test_neighbours_share_half_steps():
+    between = CANVAS.move(SIZE, 0.0125, 0.0, 1.0, 0.0).corners(SIZE)
+
     def surprise(canvas, tight):
-        left = canvas.corners(SIZE).mean(0) - CANVAS.corners(SIZE).mean(0)
-        return -abs(np.hypot(*left) - 0.015 * CANVAS.side(SIZE)) - abs(
-            canvas.side(SIZE) - CANVAS.side(SIZE)
-        )
+        return -float(np.abs(canvas.corners(SIZE) - between).sum())
 
     reader = Reader(surprise)
     search.search(PHOTO, CANVAS, SIZE, reader)
@@ -115,7 +115,7 @@ def test_an_untouched_photo_is_read_once_and_a_mirrored_one_soon():
 
 
 def test_the_most_surprising_reading_is_kept():
-    target = CANVAS.mirror(SIZE).move(SIZE, 0.03, 0.0, 1.04, 0.0)
+    target = CANVAS.mirror(SIZE).move(SIZE, 0.0, 0.025, 1.07, 0.0)
 
     def surprise(canvas, tight):
         return -float(np.abs(canvas.matrix - target.matrix).sum())
@@ -132,7 +132,7 @@ def test_a_large_photo_is_shrunk_for_the_grid_but_canvases_lie_in_it():
     def read(photo, canvases, factor, tight):
         factors.append((photo.shape[0], factor))
         for c in canvases:
-            assert 0.9 < c.side(SIZE) / canvas.side(SIZE) < 1.1
+            assert 0.75 < c.side(SIZE) / canvas.side(SIZE) < 1.25
         return [Read(c, 0.0, False, tight) for c in canvases]
 
     search.search(np.zeros((3000, 3000, 3), np.uint8), canvas, SIZE, read)
