@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from faketagger_tf import DEFAULT_PRESET
 from faketagger_tf.cli.parser import Parser, probability, whole_number
 from faketagger_tf.files import make_folder
 from faketagger_tf.names import csv_cell, one_line, printable
-from faketagger_tf.presets import DEFAULT_PRESET
 
 # Pictures that a folder may hold and that are passed over, with a word about it, where
 # a command does not read them.

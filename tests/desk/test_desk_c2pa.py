@@ -31,7 +31,7 @@ from faketagger_tf.registry.reader import RegisteredReader
 from faketagger_tf.tagging.tagger import Tagger
 
 API = "/c2pa/v1"
-ALGORITHM = "com.newsroom.faketagger.portrait128"
+ALGORITHM = "com.newsroom.faketagger.face128"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def signer(tmp_path_factory):
 def signing(signer, tmp_path_factory):
     """A desk with the shipped preset, which signs."""
     folder = tmp_path_factory.mktemp("signing")
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     with desk_server.running(tagger, folder, signer=signer) as desk:
         yield desk
 
