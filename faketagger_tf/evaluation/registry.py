@@ -51,17 +51,25 @@ QUANTILES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 
 
 def measure_surprises(
-    code, faces: list[np.ndarray], issued: int, registries: int, seed: int, floor=0.0
+    code,
+    faces: list[np.ndarray],
+    issued: int,
+    registries: int,
+    seed: int,
+    places: int = 0,
 ) -> np.ndarray:
-    """Registered surprises [registries, faces] of faces against random registries."""
+    """Registered surprises [registries, faces] of faces against random registries.
+
+    As many places are counted as a face has logits, but at least `places`.
+    """
     rng = np.random.default_rng([seed, issued])
     rows = []
     for _ in range(registries):
         payloads = rng.integers(0, 1 << code.payload_bits, issued, dtype=np.uint64)
         index = WordIndex(pack_words(code, payloads), code.message_bits)
-        # As the tagger counts places, however early it stops.
         found = [
-            index.search(logits, max(PLACES, len(logits)), floor) for logits in faces
+            index.search(logits, max(places, len(logits)), floor=0.0)
+            for logits in faces
         ]
         rows.append([match.surprise for match in found])
     return np.array(rows)
@@ -119,7 +127,7 @@ def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
     sizes = [SMALL] if options.fit else REGISTRIES
     surprises = {
         issued: measure_surprises(
-            tagger.code, faces, issued, REGISTRIES[issued], options.seed
+            tagger.code, faces, issued, REGISTRIES[issued], options.seed, PLACES
         )
         for issued in sizes
     }

@@ -55,10 +55,19 @@ def keys(places):
 
 
 def test_the_number_of_places():
-    # Each way: the canvas, its tight view, on the grid 3 x 3 scales and turns and 3 x 3
-    # shifts but for the canvas itself, twice the scale or turn, and a shift down with
-    # either; around the best two 8 shifts, 2 scales and 2 turns.
-    assert PLACES == 2 * (1 + 1 + 8 + 8 + 4 + 4 + 2 * 12) == 100
+    # Both ways the canvas and its tight view; the grid: steps of scale, turn and shift
+    # of at most 2.5 in sum, those of scale counting half; around its best two 8 shifts,
+    # 2 scales and 2 turns; mirrored, what is at most one step away.
+    steps = [
+        abs(scale) / 2 + abs(turn) + abs(down) + abs(right)
+        for scale in (-2, -1, 0, 1, 2)
+        for turn in (-2, -1, 0, 1, 2)
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+    ]
+    grid = sum(0 < away <= 2.5 for away in steps)
+    near = sum(0 < away <= 1 for away in steps)
+    assert PLACES == 2 * 2 + grid + 2 * 12 + near == 114
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -69,7 +78,7 @@ def test_each_place_is_looked_at_once(seed):
     counts = collections.Counter(keys(reader.places))
     assert set(counts.values()) == {1}
     assert 0.9 * PLACES < len(reader.places) <= PLACES
-    assert sum(place.canvas.mirrored for place in reader.places) > PLACES / 2 - 8
+    assert sum(place.canvas.mirrored for place in reader.places) == 2 + 10
     assert sum(place.tight for place in reader.places) == 2
 
 
@@ -102,6 +111,20 @@ def test_neighbours_share_half_steps():
     assert set(collections.Counter(keys(reader.places)).values()) == {1}
 
 
+def test_a_place_further_away_is_looked_at_later_and_no_more_than_needed():
+    """A tag that has turned and shifted is found, and what lies beyond left out."""
+    target = CANVAS.move(SIZE, 0.0, 0.025, 1.0, -4.5).matrix
+
+    def finds(canvas, tight):
+        return bool(np.abs(canvas.matrix - target).max() < 1e-6)
+
+    reader = Reader(finds=finds)
+    found = search.search(PHOTO, CANVAS, SIZE, reader)
+    np.testing.assert_allclose(found.canvas.matrix, target)
+    # Four views, the rings of half a step, one, one and a half, and two.
+    assert len(reader.places) == 4 + 2 + 8 + 12 + 26
+
+
 def test_an_untouched_photo_is_read_once_and_a_mirrored_one_soon():
     reader = Reader(finds=lambda canvas, tight: True)
     assert search.search(PHOTO, CANVAS, SIZE, reader).canvas is CANVAS
@@ -115,7 +138,7 @@ def test_an_untouched_photo_is_read_once_and_a_mirrored_one_soon():
 
 
 def test_the_most_surprising_reading_is_kept():
-    target = CANVAS.mirror(SIZE).move(SIZE, 0.0, 0.025, 1.07, 0.0)
+    target = CANVAS.mirror(SIZE).move(SIZE, 0.0, 0.0, 1.07, 0.0)
 
     def surprise(canvas, tight):
         return -float(np.abs(canvas.matrix - target.matrix).sum())
