@@ -11,6 +11,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from faketagger_tf import DEFAULT_PRESET as DEFAULT_PRESET
 from faketagger_tf.config import (
     TaggerConfig,
     read_json_dataclass,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from faketagger_tf.manipulations import Swap
     from faketagger_tf.models import FaceswapConfig
 
-DEFAULT_PRESET = "face128"  # What commands use unless told otherwise.
 CONFIG = "config.json"
 PRESENCE = "presence.json"
 REGISTERED = "registered.json"

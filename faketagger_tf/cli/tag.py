@@ -8,6 +8,7 @@ import os
 from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser, strength, whole_number
 from faketagger_tf.names import one_line, printable
+from faketagger_tf.tagging.copies import PROMISES
 
 FORM = "tag IN OUT"
 SUMMARY = "Tag a photo, all photos of a folder, or a clip."
@@ -37,11 +38,9 @@ def define(parser: Parser) -> None:
     )
     parser.add_argument(
         "--promise",
-        choices=("archive", "web", "strict"),
-        help="What --strength=auto lets a tag survive. archive: JPEG 75, 0.7 times the "
-        "size, grey, a pasted face. web, the default: JPEG 50, 0.7 times the size and "
-        "JPEG 75, half size, grey, a pasted face. strict: these, JPEG 30, half size "
-        "and JPEG 75, several JPEGs. What a face's tag cannot survive is named.",
+        choices=tuple(PROMISES),
+        help="What --strength=auto lets a tag survive; by default web. What a face's "
+        f"tag cannot survive is named. {_promises()}",
     )
     parser.add_argument(
         "--refine",
@@ -90,6 +89,14 @@ def define(parser: Parser) -> None:
         "--extension",
         help="Format of the outputs of a folder, such as .png; by default each "
         "photo's own, and .jpg for those that are read alone (.jfif, .heic).",
+    )
+
+
+def _promises() -> str:
+    """What each promise names, a sentence each."""
+    return " ".join(
+        f"{name}: {'; '.join(copy.name for copy in copies)}."
+        for name, copies in PROMISES.items()
     )
 
 

@@ -26,7 +26,7 @@ from faketagger_tf.registry.tables import METADATA, RECORDS
 
 NOW = datetime.timedelta(0)
 DRAFT = Record(
-    preset="portrait128",
+    preset="face128",
     file="out.png",
     key_id="newsroom",
     width=300,
