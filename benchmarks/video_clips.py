@@ -94,7 +94,7 @@ class MovingPortraits:
 
 def _widen(photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A portrait in surroundings of its own colours, and the margins' (x, y)."""
-    height, width = photo.shape[:2]
+    height = len(photo)
     margin = np.array([height, height // 2])
     wide = cv2.copyMakeBorder(
         photo, margin[1], margin[1], margin[0], margin[0], cv2.BORDER_REFLECT_101

@@ -99,7 +99,7 @@ class ClipTagger:
             tracks = tracker.follow(frame.pixels)
             canvases = [track_canvas(self.tagger, t, frame.pixels) for t in tracks]
             if frame.index == 0 and not self._retag:
-                check_untagged(self.tagger, frame.pixels, canvases)
+                check_first_frame(self.tagger, frame)
             tagged = frame.pixels.copy()
             alive = {}
             for place, track in enumerate(tracks):
@@ -122,6 +122,13 @@ class ClipTagger:
         (new,) = self.tagger.residuals(frame.pixels, self.payload, [canvas], strength)
         old = new if before is None else before.at(frame.index)
         return _Carried(new, old, frame.index, frame.time)
+
+
+def check_first_frame(tagger: Tagger, frame: Frame) -> None:
+    """Raises a ValueError if a clip's first frame carries a tag already."""
+    tracks = clip_tracker(tagger).follow(frame.pixels)
+    canvases = [track_canvas(tagger, track, frame.pixels) for track in tracks]
+    check_untagged(tagger, frame.pixels, canvases)
 
 
 def choose_track_strengths(
