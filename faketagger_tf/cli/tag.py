@@ -143,7 +143,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
     tagger = common.load_tagger(values)
-    decibels, promise = _strength(values, tagger)
+    decibels, promise = common.choose_strength(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -217,22 +217,6 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     failed = [row for row in rows if row["error"]]
     report.close()
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
-
-
-def _strength(values, tagger) -> tuple[float | None, str | None]:
-    """The strength in dB, or the promise that chooses it; neither for the tagger's."""
-    if isinstance(values.strength, float):
-        if values.promise:
-            raise ValueError(
-                "--promise chooses the strength, so that --strength must be auto. "
-                f"Received: --strength={values.strength:g}."
-            )
-        return tagger.decibels(values.strength), None
-    automatic = tagger.config.strength == "visibility"
-    if values.strength == "auto" or values.promise or automatic:
-        tagger.check_strength(tagger.config.strongest)
-        return None, values.promise or "web"
-    return None, None
 
 
 def _identity(path: str) -> tuple[int, int] | None:
