@@ -98,7 +98,8 @@ def beam_options(parser: Parser, runner: str, extras: list[str]) -> PipelineOpti
         name = extra.partition("=")[0]
         ours = did_you_mean(name.replace("_", "-"), parser.flag_names)
         raise ValueError(f"There is no flag {name}, here or of Beam.{ours}")
-    options = PipelineOptions(beams)
+    # The first of two counts: workers tell as much as the command itself.
+    options = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *beams])
     direct = runner in ("DirectRunner", "direct")
     options.view_as(StandardOptions).runner = LOCAL if direct else runner
     return options

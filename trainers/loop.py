@@ -25,6 +25,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 from absl import logging
+from keras import ops
 
 from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.files import write_atomic
@@ -285,16 +286,16 @@ def fastest_precision(seconds: float = 2.0) -> str:
 
 def _timed_step(policy: str) -> Callable[[], None]:
     """A step of `fastest_precision`, traced already."""
-    layers = [
-        layer
-        for _ in range(3)
-        for layer in (
-            keras.layers.Conv2D(32, 3, padding="same", dtype=policy),
-            keras.layers.BatchNormalization(dtype=policy),
-            keras.layers.ReLU(dtype=policy),
-        )
-    ]
-    model = keras.Sequential([keras.Input((64, 64, 32)), *layers])
+    # Named, so that the layers that are trained have the names they always have.
+    images = keras.Input((64, 64, 32), name="measured")
+    x = images
+    for number in range(3):
+        names = {"dtype": policy, "name": f"measured_{number}"}
+        x = keras.layers.Conv2D(32, 3, padding="same", **names)(x)
+        names["name"] += "_norm"
+        x = keras.layers.BatchNormalization(**names)(x)
+        x = ops.relu(x)
+    model = keras.Model(images, x, name="measured_model")
     images = tf.random.stateless_uniform([8, 64, 64, 32], seed=[1, 2])
 
     @tf.function

@@ -1,6 +1,6 @@
 """One of several processes that train together, for test_multi_worker.
 
-    TF_CONFIG=... python joint_worker.py OUTPUT STEPS PAUSE
+TF_CONFIG=... python joint_worker.py OUTPUT STEPS PAUSE
 """
 
 import sys
