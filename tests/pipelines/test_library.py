@@ -15,11 +15,9 @@ import sys
 import time
 import zlib
 
+import apache_beam as beam
 import numpy as np
 import pytest
-
-beam = pytest.importorskip("apache_beam")
-
 from apache_beam.testing.util import assert_that, equal_to
 
 from faketagger_tf.cli import common
@@ -228,7 +226,7 @@ def test_bundles_hold_alike_many_faces(tmp_path):
 
     def check(bundles):
         found = [bundle for bundle in names(bundles) if bundle]
-        assert sorted(sum(found, [])) == [
+        assert sorted(group for bundle in found for group in bundle) == [
             ["0.png"],
             ["1.png"],
             ["2.png"],
