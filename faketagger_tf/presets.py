@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     import keras
 
     from faketagger_tf.manipulations import Swap
-    from faketagger_tf.models import FaceswapConfig
+    from faketagger_tf.models import FaceswapConfig, LatentConfig
 
 CONFIG = "config.json"
 PRESENCE = "presence.json"
 REGISTERED = "registered.json"
 FACESWAP_CONFIG = "faceswap.json"
+LATENT_CONFIG = "latent.json"
 PRESETS = pathlib.Path(__file__).parent / "weights"
 SWAPS = PRESETS / "swaps"
+LATENTS = PRESETS / "latents"
 
 
 def list_presets() -> list[str]:
@@ -215,6 +217,48 @@ def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]
     config = FaceswapConfig.load(folder / FACESWAP_CONFIG)
     model = build_faceswap(config)
     load_weights(model, folder / "faceswap.weights.h5")
+    return config, model
+
+
+def save_latent(
+    folder: str | os.PathLike, config: LatentConfig, model: keras.Model
+) -> None:
+    """Writes `latent.json` and `latent.weights.h5`."""
+    folder = pathlib.Path(folder)
+    write_atomic(folder / "latent.weights.h5", model.save_weights)
+    write_atomic(folder / LATENT_CONFIG, config.to_json())
+
+
+def list_latents() -> list[str]:
+    """Returns the names of the shipped latent autoencoders."""
+    return sorted(path.parent.name for path in LATENTS.glob(f"*/{LATENT_CONFIG}"))
+
+
+def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
+    """Loads a latent autoencoder.
+
+    Args:
+        name: a shipped model's name, or a folder written by `save_latent`.
+
+    Raises:
+        ValueError: there is no such model, or its weights are damaged or do not fit
+            its configuration.
+    """
+    folder = pathlib.Path(name)
+    if os.fspath(name) in list_latents():
+        folder = LATENTS / os.fspath(name)
+    if not (folder / LATENT_CONFIG).is_file():
+        raise ValueError(
+            f"There is no latent model {os.fspath(name)!r}. Accepted: a folder with a "
+            f"{LATENT_CONFIG}, as trainers.latent writes it, or a shipped model "
+            f"({', '.join(list_latents()) or 'none shipped'})."
+        )
+    require_tensorflow("A latent model")
+    from faketagger_tf.models import LatentConfig, build_latent
+
+    config = LatentConfig.load(folder / LATENT_CONFIG)
+    model = build_latent(config)
+    load_weights(model, folder / "latent.weights.h5")
     return config, model
 
 

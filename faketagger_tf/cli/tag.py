@@ -29,6 +29,26 @@ def define(parser: Parser) -> None:
         False,
         "Draw a payload for each file; the default without --payload.",
     )
+    add_tagging_flags(parser)
+    common.add_registry_flag(
+        parser,
+        "Registry that issues each photo's payload, and keeps its record from before "
+        "the file is written.",
+    )
+    add_record_flags(parser)
+    parser.add_switch(
+        "--sign",
+        False,
+        "Sign each output with a C2PA manifest that names its tag; with --registry the "
+        "manifest is kept on record, too. Needs the extra [c2pa].",
+    )
+    common.add_signing_flags(parser)
+    parser.add_switch("--preserve", False, "Give each output the times of its photo.")
+    add_extension_flag(parser)
+
+
+def add_tagging_flags(parser: Parser) -> None:
+    """Flags that say how each photo is tagged."""
     parser.add_argument(
         "--strength",
         type=strength,
@@ -69,22 +89,17 @@ def define(parser: Parser) -> None:
         False,
         "Refuse a photo whose file holds something that OUT cannot keep.",
     )
-    common.add_registry_flag(
-        parser,
-        "Registry that issues each photo's payload, and keeps its record from before "
-        "the file is written.",
-    )
+
+
+def add_record_flags(parser: Parser) -> None:
+    """Flags that say what goes on record."""
     parser.add_argument("--owner", default="", help="Whose the photos are, on record.")
     parser.add_argument("--note", default="", help="Free text for the record.")
     parser.add_switch("--thumbnail", True, "Keep a small picture on record.")
-    parser.add_switch(
-        "--sign",
-        False,
-        "Sign each output with a C2PA manifest that names its tag; with --registry the "
-        "manifest is kept on record, too. Needs the extra [c2pa].",
-    )
-    common.add_signing_flags(parser)
-    parser.add_switch("--preserve", False, "Give each output the times of its photo.")
+
+
+def add_extension_flag(parser: Parser) -> None:
+    """The flag that says which format outputs have."""
     parser.add_argument(
         "--extension",
         help="Format of the outputs of a folder, such as .png; by default each "
@@ -143,7 +158,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
     tagger = common.load_tagger(values)
-    decibels, promise = _strength(values, tagger)
+    decibels, promise = common.choose_strength(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -219,22 +234,6 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
 
 
-def _strength(values, tagger) -> tuple[float | None, str | None]:
-    """The strength in dB, or the promise that chooses it; neither for the tagger's."""
-    if isinstance(values.strength, float):
-        if values.promise:
-            raise ValueError(
-                "--promise chooses the strength, so that --strength must be auto. "
-                f"Received: --strength={values.strength:g}."
-            )
-        return tagger.decibels(values.strength), None
-    automatic = tagger.config.strength == "visibility"
-    if values.strength == "auto" or values.promise or automatic:
-        tagger.check_strength(tagger.config.strongest)
-        return None, values.promise or "web"
-    return None, None
-
-
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         about = os.lstat(path)
@@ -290,18 +289,11 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
             f"OUT must lie outside of the folder IN. Received: {target!r} in "
             f"{source!r}."
         )
-    if extension and extension.lower() not in WRITABLE:
-        raise ValueError(
-            f"--extension must be one of {', '.join(WRITABLE)}. "
-            f"Received: {extension!r}."
-        )
+    check_extension(extension)
     plan = []
     for path in common.list_photos(source, READABLE):
         output = os.path.join(target, os.path.relpath(path, source))
-        stem, own = os.path.splitext(output)
-        if extension or own.lower() not in WRITABLE:
-            output = stem + (extension or ".jpg")
-        plan.append((path, output))
+        plan.append((path, with_extension(output, extension)))
     if not plan:
         raise ValueError(
             f"The folder must hold at least one photo ({', '.join(READABLE)}). "
@@ -309,6 +301,27 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
         )
     common.check_distinct("The outputs", [output for _, output in plan])
     return plan
+
+
+def check_extension(extension: str | None) -> None:
+    """Raises a ValueError for a format that no photo can be written in."""
+    from faketagger_tf.photos.photo_file import WRITABLE
+
+    if extension and extension.lower() not in WRITABLE:
+        raise ValueError(
+            f"--extension must be one of {', '.join(WRITABLE)}. "
+            f"Received: {extension!r}."
+        )
+
+
+def with_extension(output: str, extension: str | None) -> str:
+    """Gives an output that is named like its photo the extension it is written with."""
+    from faketagger_tf.photos.photo_file import WRITABLE
+
+    stem, own = os.path.splitext(output)
+    if extension or own.lower() not in WRITABLE:
+        return stem + (extension or ".jpg")
+    return output
 
 
 def _check_table(table: str | None, plan: list[tuple[str, str]]) -> None:

@@ -151,53 +151,13 @@ def _pictures(values, paths: list[str]) -> dict[str, str]:
 def _text(row: dict) -> str:
     name = printable(row["file"])
     notes = "".join(f"  ({one_line(note)})" for note in row["notes"])
-    p_values = f"p {row['p_value']:.2g}"
-    if "registered_p_value" in row:
-        p_values += (
-            f"  registered p {row['registered_p_value']:.2g} among "
-            f"{row['registered_payloads']}"
-        )
+    p_values = common.p_values(row)
     if not row["found"]:
         return f"{name}  no tag  {p_values}{notes}"
     # What is on record says so itself, among the rest.
     mirrored = "  mirrored" if row["mirrored"] and not row.get("handling") else ""
     return (
         f"{name}  payload {row['payload']}  {p_values}  "
-        f"{row['corrected_bits']} bits corrected{mirrored}{_record(row)}{notes}"
+        f"{row['corrected_bits']} bits corrected{mirrored}{common.record_text(row)}"
+        f"{notes}"
     )
-
-
-def _record(row: dict) -> str:
-    """What is on record."""
-    if "record_state" not in row:
-        return ""
-    if row["record_state"] is None:
-        return "  no record"
-    told = [
-        row["verdict"] or "not compared",
-        f"of {row['record_file']!r}",
-        f"owner {row['record_owner']!r}" if row["record_owner"] else "",
-        f"tagged {row['record_created']}",
-        ", ".join(row["handling"] or ()),
-        "" if row["record_state"] == "written" else row["record_state"],
-        f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
-        _manifest(row),
-    ]
-    return "".join(f"  {one_line(part)}" for part in told if part)
-
-
-def _manifest(row: dict) -> str:
-    """What is said of the C2PA manifest on record."""
-    if row["manifest"] is None:
-        return ""
-    signer = repr(row["manifest_signer"])
-    told = {
-        None: "",  # The extra [c2pa] is not installed.
-        "unchecked": f" (claimed by {signer}, an identity nobody has checked)",
-        "trusted": f" (trusted: signed by {signer})",
-        "not trusted": f" (not trusted: claimed by {signer}, who leads to no "
-        "certificate of --trust)",
-        "invalid": " (invalid, do not rely on it: "
-        f"{', '.join(row['manifest_problems'] or ())})",
-    }
-    return f"manifest {row['manifest']}{told[row['manifest_state']]}"

@@ -197,13 +197,22 @@ class RegisteredReader:
 
         return trace_file(self.tagger, path, fpr, look=look, **options)
 
-    def _finding(self, photo: np.ndarray, reading: Reading) -> Finding:
+    def look_up(self, reading: Reading) -> Finding:
+        """Whose tag was read; without a word about what has changed since."""
         if not reading.found:
             return Finding(reading)
         payload = format_payload(reading.payload, self.tagger.config.payload_bits)
         record = self.registry.show(payload)
         if record is None or record.key_id != self.tagger.key_id:
             return Finding(reading)
+        manifest = recover_manifest(self.registry, record.payload)
+        return Finding(reading, record, manifest=manifest)
+
+    def _finding(self, photo: np.ndarray, reading: Reading) -> Finding:
+        finding = self.look_up(reading)
+        record = finding.record
+        if record is None:
+            return finding
         matrix = suspect_matrix(photo, reading.canvas, self.tagger.config.image_size)
         changes = [
             (compare(photo, matrix, face), face)
@@ -219,8 +228,7 @@ class RegisteredReader:
         placement = None
         if change and change.verdict != "another photo":
             placement = find_placement(photo, reading.canvas, record, face)
-        manifest = recover_manifest(self.registry, record.payload)
-        return Finding(reading, record, change, placement, manifest)
+        return dataclasses.replace(finding, change=change, placement=placement)
 
 
 # What is known of the file comes last, as there.
