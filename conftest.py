@@ -16,4 +16,4 @@ def _example(request, doctest_namespace, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photo = draw_photo(identity_from_seed(3), np.random.default_rng(3), 256)[0]
     write_image("photo.jpg", photo)
-    doctest_namespace |= {"photo": photo, "tagger": Tagger.load("portrait128")}
+    doctest_namespace |= {"photo": photo, "tagger": Tagger.load("face128")}

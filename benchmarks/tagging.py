@@ -1,6 +1,6 @@
 """Prints how many photos a minute `faketagger tag` and `trace` handle, and why.
 
-    python -m benchmarks.tagging [--data=folder] [--tagger=portrait128]
+    python -m benchmarks.tagging [--data=folder] [--tagger=face128]
 
 Both runtimes, one beside the other: LiteRT, which the command uses, and Keras. Files
 are read from disk and written back as their own format. Without --data the photos are
@@ -33,11 +33,12 @@ from faketagger_tf.data import find_photos
 from faketagger_tf.photos import write_image
 from faketagger_tf.photos.faces import detect_faces
 from faketagger_tf.photos.photo_file import read_photo_file, write_photo_file
+from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.tagger import RUNTIMES, Tagger
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data", None, "Folder of photos; by default crops of one photo.")
-flags.DEFINE_string("tagger", "portrait128", "Preset or folder.")
+flags.DEFINE_string("tagger", DEFAULT_PRESET, "Preset or folder.")
 flags.DEFINE_integer("count", 100, "Photos.", lower_bound=1)
 flags.DEFINE_integer("jobs", os.cpu_count() or 1, "Photos at once.", lower_bound=1)
 flags.DEFINE_integer("refined", 8, "Photos whose tags are refined.", lower_bound=0)

@@ -1,6 +1,6 @@
 """Prints what each TFLite export weighs, how fast it is and how well it agrees.
 
-    python -m benchmarks.tflite --tagger=portrait128 --data=drawn
+    python -m benchmarks.tflite --tagger=face128 --data=drawn
 
 Agreement with Keras is measured on held-out photos, tagged at the tagger's strength and
 manipulated with real codecs: bits alike, bit accuracy lost against float32, word error.
@@ -23,7 +23,7 @@ from faketagger_tf.data.load import load_split
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
-from faketagger_tf.presets import load_tagger
+from faketagger_tf.presets import DEFAULT_PRESET, load_tagger
 
 FLAGS = flags.FLAGS
 CALLS = 50
@@ -116,7 +116,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("tagger", "portrait128", "A preset's name or a run's folder.")
+    flags.DEFINE_string("tagger", DEFAULT_PRESET, "A preset's name or a run's folder.")
     flags.DEFINE_string("data", "drawn", "'drawn' or a folder of photos.")
     flags.DEFINE_integer("limit", 64, "Held-out photos.", lower_bound=1)
     flags.DEFINE_float("psnr", 0.0, "Strength in dB; 0 takes the tagger's own.")

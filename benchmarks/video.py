@@ -27,6 +27,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.evaluation.visibility import flip
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
+from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.tagger import FPR, Tagger
 from faketagger_tf.video.container import Clip, Frame, rewrite_clip
 from faketagger_tf.video.read import EVERY, read_frames
@@ -143,7 +144,7 @@ CHANGES = {
 class VideoOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("portrait128", "A preset's name or a run's folder.")
+    tagger: str = option(DEFAULT_PRESET, "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to take portraits from; empty for all.")
     clips: int = option(8, "Clips that are tagged.", low=0)

@@ -31,7 +31,7 @@ class LiteModel:
 
     Example:
         >>> from faketagger_tf.presets import tagger_folder
-        >>> model = LiteModel(tagger_folder("portrait128") / "decoder.tflite")
+        >>> model = LiteModel(tagger_folder("face128") / "decoder.tflite")
         >>> model({"image": np.zeros((3, 128, 128, 3), np.float32)})["logits"].shape
         (3, 64)
     """

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from faketagger_tf.manipulations import Swap
     from faketagger_tf.models import FaceswapConfig
 
+DEFAULT_PRESET = "face128"  # What commands use unless told otherwise.
 CONFIG = "config.json"
 PRESENCE = "presence.json"
 REGISTERED = "registered.json"

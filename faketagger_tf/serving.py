@@ -1,6 +1,6 @@
 """Serves a tagger over HTTP, with the REST interface of TensorFlow Serving.
 
-    python -m faketagger_tf.serving --tagger=portrait128 --port=8501
+    python -m faketagger_tf.serving --tagger=face128 --port=8501
     python -m faketagger_tf.serving --model=models/faketagger --port=8501
 
 `--tagger` serves the library itself: photos in, faces found, tags written on them and

@@ -39,7 +39,7 @@ def main(photo: str = "") -> None:
         FOLDER / name for name in ("photo.png", "tagged.png", "fake.jpg", "desk.png")
     )
     write_image(original, read_photo(photo) if photo else skimage.data.astronaut())
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     with init_registry(f"sqlite:///{FOLDER}/tags.db") as registry:
         row = tag_into_registry(tagger, registry, original, tagged, **ABOUT)
         print(f"Tagged with {row['payload']}.", flush=True)

@@ -1,6 +1,6 @@
 """Calibrates a tagger's p-values on photos without a tag.
 
-    python -m trainers.calibrate --tagger=portrait128 --data=untagged --split=train
+    python -m trainers.calibrate --tagger=face128 --data=untagged --split=train
 
 Reads every face of the photos as `Tagger.examine` does, all of its places both ways,
 fits the tail of the surprises (see `messages.presence`) and writes `presence.json`. Let
@@ -23,7 +23,7 @@ from faketagger_tf.command import run_main
 from faketagger_tf.data import find_photos
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import save_presence, tagger_folder
+from faketagger_tf.presets import DEFAULT_PRESET, save_presence, tagger_folder
 from faketagger_tf.tagging.tagger import Tagger
 
 FLAGS = flags.FLAGS
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("tagger", "portrait128", "Preset or folder to calibrate.")
+    flags.DEFINE_string("tagger", DEFAULT_PRESET, "Preset or folder to calibrate.")
     flags.DEFINE_multi_string("data", None, "Folder of photos without a tag.")
     flags.DEFINE_string("split", "", "Use this split of the data; empty for all.")
     flags.DEFINE_string(

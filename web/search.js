@@ -1,33 +1,43 @@
 // Where a face's tag is looked for: the places of faketagger_tf/tagging/search.py, in the
 // same order, so that a photo gets the same reading and the same p-value here as there.
-import { areaResize, canvasSide, corners, mirrors } from "./canvas.js";
+import { areaResize, canvasSide, corners } from "./canvas.js";
 
 const TIGHT = 0.625; // Side of what a tight reading looks at, as a share of the canvas.
 const GREY = 0.5; // What it paints the rest.
-const [SHIFT, SCALE, TURN] = [0.03, 0.04, 2]; // Share of the canvas; factor; degrees.
+const [SHIFT, SCALE, TURN] = [0.025, 0.07, 4.5]; // Share of the canvas; factor; degrees.
 const REFINED = 2; // Places of the grid around which the fine steps are tried.
+const MIRRORED_RINGS = 2; // That are looked at as a mirror shows the photo.
 
-// Steps are [right, down, scale, turn].
-const COARSE = [0, -1, 1].flatMap((scale) =>
-  [0, -1, 1].flatMap((down) =>
-    [0, -1, 1].map((right) => [right * SHIFT, down * SHIFT, 1 + scale * SCALE, 0]),
-  ),
-).slice(1);
+// So many steps of the grid, as `move` takes them: [right, down, scale, turn].
+const step = (right, down, scale, turn) => [
+  right * SHIFT, down * SHIFT, 1 + scale * SCALE, turn * TURN,
+];
+
+/** The grid by distance, at most 2.5 steps away. A step of scale counts half. */
+function makeRings() {
+  const rings = new Map();
+  for (const scale of [0, -1, 1, -2, 2])
+    for (const turn of [0, -1, 1, -2, 2])
+      for (const down of [0, -1, 1])
+        for (const right of [0, -1, 1]) {
+          const away = Math.abs(scale) / 2 + Math.abs(turn) + Math.abs(down) + Math.abs(right);
+          if (away === 0 || away > 2.5) continue;
+          rings.set(away, [...(rings.get(away) ?? []), step(right, down, scale, turn)]);
+        }
+  return [...rings.keys()].sort((a, b) => a - b).map((away) => rings.get(away));
+}
+
+const RINGS = makeRings();
 const FINE = [
-  ...[-1, 0, 1].flatMap((right) => [-1, 0, 1].map((down) => [right, down, 0, 0])),
-  ...[-1, 1].map((scale) => [0, 0, scale, 0]),
-  ...[-1, 1].map((turn) => [0, 0, 0, turn]),
-]
-  .filter((step) => step.some((value) => value !== 0))
-  .map(([right, down, scale, turn]) => [
-    (right * SHIFT) / 2,
-    (down * SHIFT) / 2,
-    1 + (scale * SCALE) / 2,
-    turn * TURN,
-  ]);
+  ...[-1, 0, 1].flatMap((right) =>
+    [-1, 0, 1].filter((down) => right || down).map((down) => step(right / 2, down / 2, 0, 0)),
+  ),
+  ...[[-1, 0], [1, 0], [0, -1], [0, 1]].map(([scale, turn]) => step(0, 0, scale / 2, turn / 2)),
+];
+const MIRRORED = RINGS.slice(0, MIRRORED_RINGS);
 
-/** At how many places a face is read, both ways: part of the p-value. */
-export const PLACES = 2 * (2 + COARSE.length + REFINED * FINE.length);
+/** At how many places a face is read: part of the p-value. */
+export const PLACES = 4 + RINGS.flat().length + REFINED * FINE.length + MIRRORED.flat().length;
 
 /** The same place, read as a mirror shows it. */
 export const mirror = ([a, b, c, d, e, f], size) => [-a, -b, size - c, d, e, f];
@@ -99,33 +109,34 @@ function shrink(photo, factor) {
  * given one. Returns the first reading that is found, else the most surprising one.
  */
 export async function search(photo, matrix, size, read) {
-  const ways = [matrix, mirror(matrix, size)];
-  const readings = [];
-  for (const way of ways) {
-    for (const tight of [false, true]) {
-      const reading = await read(photo, way, 1, tight);
-      if (reading.found) return reading;
-      readings.push(reading);
+  const whole = [], tight = [];
+  for (const way of [matrix, mirror(matrix, size)]) {
+    for (const [views, isTight] of [[whole, false], [tight, true]]) {
+      views.push(await read(photo, way, 1, isTight));
+      if (views.at(-1).found) return views.at(-1);
     }
   }
   // At least four pixels a side are left for each of the canvas.
   const factor = Math.max(1, Math.floor(canvasSide(matrix, size) / size / 4));
   const small = shrink(photo, factor);
-  const readAll = async (matrices) => {
-    const made = [];
-    for (const place of matrices) made.push(await read(small, place, factor, false));
-    return made;
+  // Reads places, and says whether a tag is found in one of them.
+  const look = async (matrices, seen) => {
+    const readings = [];
+    for (const place of matrices) readings.push(await read(small, place, factor, false));
+    seen.push(...readings);
+    return readings.some((reading) => reading.found);
   };
-  for (const way of ways) {
-    const whole = readings[mirrors(way) ? 2 : 0];
-    const coarse = await readAll(COARSE.map((step) => move(way, size, step)));
-    const grid = [whole, ...coarse];
-    const fine = best(grid, REFINED).flatMap((top) =>
-      FINE.map((step) => move(top.matrix, size, step)),
-    );
-    const [found] = best([...grid, ...(await readAll(distinct(fine, size)))]);
-    if (found.found) return found;
-    readings.push(found);
+  const [straight, mirrored] = whole.map((reading) => [reading]);
+  for (const ring of RINGS) {
+    if (await look(ring.map((one) => move(matrix, size, one)), straight)) return best(straight)[0];
   }
-  return best(readings)[0];
+  const fine = best(straight, REFINED).flatMap((top) =>
+    FINE.map((one) => move(top.matrix, size, one)),
+  );
+  if (await look(distinct(fine, size), straight)) return best(straight)[0];
+  const way = mirror(matrix, size);
+  for (const ring of MIRRORED) {
+    if (await look(ring.map((one) => move(way, size, one)), mirrored)) break;
+  }
+  return best([...straight, ...mirrored, ...tight])[0];
 }

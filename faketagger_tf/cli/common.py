@@ -14,6 +14,7 @@ from typing import Any
 from faketagger_tf.cli.parser import Parser, probability, whole_number
 from faketagger_tf.files import make_folder
 from faketagger_tf.names import csv_cell, one_line, printable
+from faketagger_tf.presets import DEFAULT_PRESET
 
 # Pictures that a folder may hold and that are passed over, with a word about it, where
 # a command does not read them.
@@ -25,7 +26,7 @@ REGISTRY_VARIABLE = "FAKETAGGER_REGISTRY"
 def add_tagger_flags(parser: Parser) -> None:
     parser.add_argument(
         "--tagger",
-        default="portrait128",
+        default=DEFAULT_PRESET,
         help="Name of a preset, or a folder with a tagger (%(default)s).",
     )
     parser.add_argument(

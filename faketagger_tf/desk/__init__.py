@@ -1,6 +1,6 @@
 """The desk: an HTTP server over the registry, and a page to look suspects up on.
 
-    app = make_app(Tagger.load("portrait128"), open_registry("sqlite:///tags.db"))
+    app = make_app(Tagger.load("face128"), open_registry("sqlite:///tags.db"))
     serve(app, make_listener("127.0.0.1", 8000))
 
 `faketagger serve` does that. Needs `pip install '.[serving,registry]'`.

@@ -448,7 +448,7 @@ def make_app(
         RegistryError: the database fails.
 
     Example:
-        app = make_app(Tagger.load("portrait128"), open_registry("sqlite:///tags.db"))
+        app = make_app(Tagger.load("face128"), open_registry("sqlite:///tags.db"))
         app.include_router(router)
     """
     limits = limits or Limits()

@@ -1,6 +1,6 @@
 """What `faketagger tag` calls good, is it read from the file? By format and quality.
 
-    python -m faketagger_tf.evaluation.files --data=photos [--tagger=portrait128]
+    python -m faketagger_tf.evaluation.files --data=photos [--tagger=face128]
 
 Each photo is tagged as `faketagger tag` does it, into every extension that it writes,
 by default and with each `--quality` where the format has one, and the file is read as
@@ -26,6 +26,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.messages import format_payload
 from faketagger_tf.options import Checked, define_flags, from_flags, option
 from faketagger_tf.photos.photo_file import WRITABLE
+from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.file_jobs import tag_file, trace_file
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
@@ -188,7 +189,7 @@ def markdown_files(report: dict) -> str:
 class FilesOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("portrait128", "A preset's name or a run's folder.")
+    tagger: str = option(DEFAULT_PRESET, "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     quality: tuple[int, ...] = option(QUALITIES, "Repeat the flag for more.")

@@ -21,7 +21,7 @@ from faketagger_tf.evaluation import changes
 from faketagger_tf.files import write_atomic
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import load_faceswap
+from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap
 from faketagger_tf.registry.jobs import describe_faces
 from faketagger_tf.registry.placement import (
     Placement,
@@ -132,7 +132,7 @@ class PlacementOptions(Checked):
     """What the command can be told."""
 
     data: str = option("", "Folders of photos, joined by commas.", required=True)
-    tagger: str = option("portrait128", "Preset, or folder of the tagger.")
+    tagger: str = option(DEFAULT_PRESET, "Preset, or folder of the tagger.")
     split: str = option("test", "Use this split; empty for all.")
     limit: int = option(0, "Use at most so many photos; 0 for all.", low=0)
     swap_model: tuple[str, ...] = option((), "Face-swap model; repeat for more.")

@@ -29,7 +29,7 @@ from faketagger_tf.messages.presence import Presence
 from faketagger_tf.messages.registered import WordIndex, pack_words
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import load_faceswap
+from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap
 from faketagger_tf.registry.fingerprint import (
     compare,
     fingerprint,
@@ -189,7 +189,7 @@ class RegistryOptions(Checked):
 
     data: str = option("", "Folders of photos, joined by commas.", required=True)
     mode: str = option("p_values", "What to do.", choices=("p_values", "fingerprints"))
-    tagger: str = option("portrait128", "Preset, or folder of the tagger.")
+    tagger: str = option(DEFAULT_PRESET, "Preset, or folder of the tagger.")
     split: str = option("test", "Use this split; empty for all.")
     limit: int = option(0, "Use at most so many photos; 0 for all.", low=0)
     seed: int = option(0, "Seed of payloads, registries and crops.")

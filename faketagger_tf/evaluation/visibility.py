@@ -1,6 +1,6 @@
 """How much of a tag is to be seen: FLIP, PSNR and SSIM.
 
-    python -m faketagger_tf.evaluation.visibility --data=photos [--tagger=portrait128]
+    python -m faketagger_tf.evaluation.visibility --data=photos [--tagger=face128]
 
 measures whole photos at their own size and their canvases enlarged, as on a zoomed
 screen. FLIP (Andersson et al. 2020) is NVIDIA's own implementation, the package
@@ -23,6 +23,7 @@ from faketagger_tf.data import find_photos
 from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.tagger import Tagger
 
 ENLARGED = 3  # Times that a canvas is enlarged.
@@ -100,7 +101,7 @@ def markdown_visibility(report: dict[str, dict[str, float]]) -> str:
 class VisibilityOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("portrait128", "A preset's name or a run's folder.")
+    tagger: str = option(DEFAULT_PRESET, "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     limit: int = option(0, "Photos at most; 0 for all.", low=0)

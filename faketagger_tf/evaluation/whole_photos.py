@@ -1,6 +1,6 @@
 """How many tags are read back from whole photos, by size, strength and skin tone.
 
-    python -m faketagger_tf.evaluation.whole_photos --data=photos [--tagger=portrait128]
+    python -m faketagger_tf.evaluation.whole_photos --data=photos [--tagger=face128]
 
 Each photo is scaled so that its face's canvas has a given size, tagged with a random
 payload as `faketagger tag` does it, changed (`changes.CHANGES`, real codecs), and read
@@ -25,7 +25,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import load_faceswap
+from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap
 from faketagger_tf.tagging.assure import tag_until_it_reads
 from faketagger_tf.tagging.promise import Choice, choose_strengths
 from faketagger_tf.tagging.tagger import FPR, Tagger
@@ -181,8 +181,9 @@ def measure_photo(
     if isinstance(strength, str):
         choices = choose_strengths(tagger, photo, payload, canvases, strength)
         chosen = [choice.strength for choice in choices]
+        residuals = np.stack([choice.residual for choice in choices])
         tagged = tag_until_it_reads(
-            tagger, photo, payload, chosen, canvases, refine
+            tagger, photo, payload, chosen, canvases, refine, (), residuals
         ).pixels
     else:
         choices = []
@@ -310,7 +311,7 @@ def _percent(share: float | None) -> str | None:
 class WholePhotosOptions(Checked):
     """What the command can be told."""
 
-    tagger: str = option("portrait128", "A preset's name or a run's folder.")
+    tagger: str = option(DEFAULT_PRESET, "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     swap_model: str = option("", "Also deepfake them with this model.")

@@ -1,7 +1,7 @@
 """Whose photo is it? The record of every payload that was issued.
 
     registry = init_registry("sqlite:///tags.db")
-    record = registry.reserve(Record(preset="portrait128", file="out.png"), 32)
+    record = registry.reserve(Record(preset="face128", file="out.png"), 32)
     ... tag the photo with record.payload and encode it as `data` ...
     registry.publish(record.payload, data, lambda data: write_atomic("out.png", data))
 

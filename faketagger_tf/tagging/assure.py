@@ -77,6 +77,7 @@ def tag_until_it_reads(
     canvases: list[Canvas] | None = None,
     refine: int = 0,
     encoders: Sequence[Callable[[np.ndarray], bytes]] = (),
+    residuals: np.ndarray | None = None,
 ) -> AssuredTag:
     """Tags every face of a photo such that each tag reads back, where that can be done.
 
@@ -97,6 +98,8 @@ def tag_until_it_reads(
         encoders: tagged pixels -> the file's bytes, which are then read back as `trace`
             reads them; the wanted one first, then such as keep more of the tag. Without
             any, the pixels themselves are read back.
+        residuals: of the first try, from `promise.choose_strengths`, where they are
+            known already. Tags that are refined from the start are drawn anew.
 
     Raises:
         ValueError: an argument is not accepted, an encoder raises one, or no tag reads
@@ -120,7 +123,8 @@ def tag_until_it_reads(
     if tagger.config.strength_input and not isinstance(strength, numbers.Real):
         tries += [(step, patient) for step in STRONGER]
     tries = [(0.0, refine), *tries]
-    best = _try(tagger, photo, payload, canvases, own, tries, encoders)
+    known = None if refine else residuals
+    best = _try(tagger, photo, payload, canvases, own, tries, encoders, known)
     if not best.canvases and canvases[0].face is not None:
         square = [tagger.centred_canvas(photo)]
         best = _try(tagger, photo, payload, square, own[:1], tries, encoders)
@@ -141,14 +145,16 @@ def _stronger(strength: float | None, step: float) -> float | None:
     return None if strength is None else max(strength - step, min(strength, _STRONGEST))
 
 
-def _try(tagger, photo, payload, canvases, own, tries, encoders) -> AssuredTag:
+def _try(
+    tagger, photo, payload, canvases, own, tries, encoders, residuals=None
+) -> AssuredTag:
     """The state in which most tags read; of several the first, hence the weakest."""
     strengths = {id(canvas): each for canvas, each in zip(canvases, own, strict=True)}
 
-    def embed(some, step, steps):
+    def embed(some, step, steps, residuals=None):
         wanted = [_stronger(strengths[id(canvas)], step) for canvas in some]
         wanted = None if None in wanted else wanted
-        return tagger.embed(photo, payload, wanted, some, steps)
+        return tagger.embed(photo, payload, wanted, some, steps, residuals)
 
     def read_back(pixels, encoder=0):
         data = encoders[encoder](pixels) if encoders else b""
@@ -157,7 +163,7 @@ def _try(tagger, photo, payload, canvases, own, tries, encoders) -> AssuredTag:
         return AssuredTag(pixels, *sorted_, data, encoder)
 
     (_, refine), *later = tries
-    best = now = read_back(embed(canvases, 0.0, refine))
+    best = now = read_back(embed(canvases, 0.0, refine, residuals))
     for step, steps in later:
         if not now.unread:
             break

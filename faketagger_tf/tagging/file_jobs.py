@@ -218,7 +218,7 @@ def tag_photo(
         canvases = tagger.find_canvases(photo.pixels)
     if not retag:
         check_untagged(tagger, photo.pixels, canvases)
-    strengths, broken = strength, []
+    strengths, broken, residuals = strength, [], None
     if promise:
         if strength is not None:
             raise ValueError(
@@ -227,18 +227,27 @@ def tag_photo(
             )
         choices = choose_strengths(tagger, photo.pixels, value, canvases, promise)
         strengths = [choice.strength for choice in choices]
+        residuals = np.stack([choice.residual for choice in choices])
         broken = dict.fromkeys(name for choice in choices for name in choice.broken)
     unread, changed = [], list(told.changed)
     notes, encoders = _encoders(photo, extension, quality, strict)
     if check:
         result = tag_until_it_reads(
-            tagger, photo.pixels, value, strengths, canvases, refine, encoders
+            tagger,
+            photo.pixels,
+            value,
+            strengths,
+            canvases,
+            refine,
+            encoders,
+            residuals,
         )
         tagged, canvases, data = result.pixels, result.canvases, result.data
         unread = result.unread
         changed += notes[result.encoder]
     else:
-        tagged = tagger.embed(photo.pixels, value, strengths, canvases, refine)
+        known = None if refine else residuals
+        tagged = tagger.embed(photo.pixels, value, strengths, canvases, refine, known)
         data = encoders[0](tagged)
     ratio, similarity = measure(photo.pixels, tagged)
     if ratio == math.inf:

@@ -90,10 +90,15 @@ class Choice:
         strength: in dB, as `Tagger.embed` takes it.
         broken: names of the copies that the tag does not survive; empty where the
             promise is kept.
+        residual: float32 [S, S, 3], the tag of which the copies were made: what
+            `Tagger.embed` is to add.
     """
 
     strength: float
     broken: tuple[str, ...] = ()
+    residual: np.ndarray | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
 
 
 def check_promise(tagger: Tagger, promise: str) -> None:
@@ -178,13 +183,14 @@ def choose_strengths(
     Example:
         >>> canvases = tagger.find_canvases(photo)
         >>> choices = choose_strengths(tagger, photo, 0x1F2E3D4C, canvases)
-        >>> strengths = [choice.strength for choice in choices]
-        >>> tagged = tagger.embed(photo, 0x1F2E3D4C, strengths, canvases)
+        >>> residuals = np.stack([choice.residual for choice in choices])
+        >>> tagged = tagger.embed(photo, 0x1F2E3D4C, None, canvases, 0, residuals)
     """
     check_promise(tagger, promise)
     strongest, weakest = tagger.config.strongest, tagger.config.weakest
     value = parse_payload(payload, tagger.config.payload_bits)
-    # One residual made stronger and weaker: near enough to one of each strength.
+    # One residual made stronger and weaker, as is then added: a new one for each
+    # strength reads no better and costs an encoding.
     own = tagger.check_strength(tagger.check_strength(None) or strongest)
     residuals = tagger.residuals(photo, value, canvases, own) * _gain(strongest, own)
     levels = np.linspace(strongest, weakest, LEVELS)
@@ -205,9 +211,12 @@ def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
     photo, canvas = _cut(photo, canvas, size)
     order = list(copies)
 
+    def choice(level: float, broken: tuple[str, ...] = ()) -> Choice:
+        return Choice(float(level), broken, residual * _gain(level, levels[0]))
+
     def tag(level: float) -> np.ndarray:
         tagged = photo.copy()
-        add_residual(photo, tagged, residual * _gain(level, levels[0]), [canvas], 0)
+        add_residual(photo, tagged, choice(level).residual, [canvas], 0)
         return tagged
 
     def reads(tagged: np.ndarray, copy: Copy) -> bool:
@@ -232,10 +241,10 @@ def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
         else:
             last = middle - 1
     if last >= 0:
-        return Choice(float(levels[last]))
+        return choice(levels[last])
     tagged = tag(levels[0])
     broken = tuple(copy.name for copy in copies if not reads(tagged, copy))
-    return Choice(float(levels[0]), broken)
+    return choice(levels[0], broken)
 
 
 def _cut(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, Canvas]:

@@ -1,6 +1,6 @@
 """Tags photos of any size and reads the tags back.
 
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     tagged = tagger.embed(photo, payload=0x1F2E3D4C)
     for reading in tagger.read(suspect):
         print(reading.payload, reading.p_value)
@@ -186,7 +186,7 @@ class Tagger:
                 damaged, or Keras is needed and not installed.
 
         Example:
-            >>> tagger = Tagger.load("portrait128")
+            >>> tagger = Tagger.load("face128")
         """
         if runtime not in (None, *RUNTIMES):
             raise ValueError(
@@ -343,6 +343,7 @@ class Tagger:
         strength: float | Sequence[float] | None = None,
         canvases: list[Canvas] | None = None,
         refine: int = 0,
+        residuals: np.ndarray | None = None,
     ) -> np.ndarray:
         """Tags every face of a photo, or its middle if there is none.
 
@@ -356,6 +357,8 @@ class Tagger:
             refine: steps by which the tag is refined for this photo: it survives more
                 at the same strength, for a second or so a face; see `refine.STEPS`.
                 Needs TensorFlow.
+            residuals: from `residuals` or `promise.choose_strengths`, where they are
+                known already; payload, strength and steps then say nothing.
 
         Returns:
             A new array of the same shape. Pixels outside of the canvases keep their
@@ -368,7 +371,8 @@ class Tagger:
         _check_photo(photo)
         if canvases is None:
             canvases = self.find_canvases(photo)
-        residuals = self.residuals(photo, payload, canvases, strength, refine)
+        if residuals is None:
+            residuals = self.residuals(photo, payload, canvases, strength, refine)
         tagged = photo.copy()
         for index, residual in enumerate(residuals):
             add_residual(photo, tagged, residual, canvases, index)
@@ -384,7 +388,7 @@ class Tagger:
     ) -> np.ndarray:
         """What `embed` adds to each canvas, before it is brought to the photo's grid.
 
-        One of another strength is the same times a factor.
+        One of another strength is nearly the same times a factor.
 
         Args:
             photo, payload, strength, refine: as for `embed`.

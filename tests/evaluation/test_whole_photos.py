@@ -29,7 +29,7 @@ class CornerTagger:
         scale = 64 / min(photo.shape[:2])
         return [Canvas(np.array([[scale, 0, 0], [0, scale, 0]]))]
 
-    def embed(self, photo, payload, strength, canvases, refine):
+    def embed(self, photo, payload, strength, canvases, refine, residuals=None):
         tagged = photo.copy()
         tagged[0, 0] = (payload, 255 - payload, 77)
         return tagged

@@ -47,7 +47,9 @@ class LoudnessTagger:
     def centred_canvas(self, photo):
         return next(canvas for canvas, _ in self.needs if canvas.face is None)
 
-    def embed(self, photo, payload, strength=None, canvases=None, refine=0):
+    def embed(
+        self, photo, payload, strength=None, canvases=None, refine=0, residuals=None
+    ):
         if refine and not self.refinement:
             raise ValueError("Refining needs TensorFlow.")
         strengths = strength or [None] * len(canvases)

@@ -8,6 +8,7 @@ import pytest
 
 from faketagger_tf.photos import similarity_from_landmarks
 from faketagger_tf.tagging import promise
+from faketagger_tf.tagging.assure import tag_until_it_reads
 from faketagger_tf.tagging.promise import Copy, choose_strengths, make_copy
 from faketagger_tf.tagging.search import Canvas
 from tests.support import CORRELATION, correlation_tagger
@@ -74,6 +75,32 @@ def test_faces_of_one_photo_have_strengths_of_their_own(tagger, photo, monkeypat
     )
     change = np.abs(tagged.astype(int) - photo)
     assert change[:, 215:395].mean() > change[:, 10:190].mean()
+
+
+def test_the_tag_that_was_tried_is_the_one_that_is_added(tagger, photo, monkeypatch):
+    """It is drawn once: neither the file's tag nor a refusal draws another one."""
+    drawn = []
+    encode = tagger.networks.run_encoder
+
+    def watch(inputs):
+        drawn.append(len(inputs["cover"]))
+        return encode(inputs)
+
+    watched = dataclasses.replace(tagger.networks, run_encoder=watch)
+    monkeypatch.setattr(tagger, "networks", watched)
+    monkeypatch.setitem(promise.PROMISES, "web", (Copy("JPEG 90", qualities=(90,)),))
+    canvases = [tagger.centred_canvas(photo)]
+    choices = choose_strengths(tagger, photo, PAYLOAD, canvases)
+    residuals = np.stack([choice.residual for choice in choices])
+    strengths = [choice.strength for choice in choices]
+    result = tag_until_it_reads(
+        tagger, photo, PAYLOAD, strengths, canvases, residuals=residuals
+    )
+    assert drawn == [1] and not result.unread
+    # This tagger's residual is one pattern times its strength.
+    expected = tagger.embed(photo, PAYLOAD, strengths, canvases)
+    # One level of rounding: float32 sums in another order.
+    assert np.abs(result.pixels.astype(int) - expected).max() <= 1
 
 
 def test_copies_know_where_their_canvas_lies(photo):

@@ -20,7 +20,7 @@ from faketagger_tf.tagging.tagger import Tagger
 
 WEB = pathlib.Path(__file__).parents[2] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-PRESET = "portrait128"
+PRESET = "face128"
 PAYLOAD = 0x1F2E3D4C
 
 pytestmark = pytest.mark.skipif(
