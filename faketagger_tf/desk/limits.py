@@ -445,4 +445,5 @@ class Pool:
 
     def close(self) -> None:
         """Waits for what is at work; what waits is dropped."""
+        self._waiting.clear()
         self._threads.shutdown(cancel_futures=True)
