@@ -56,7 +56,7 @@ test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chrom
 	touch $@
 
 test-beam: .venv-beam/.ready  ## the pipelines, in an environment without TensorFlow
-	.venv-beam/bin/python -m pytest --confcutdir=tests/pipelines tests/pipelines
+	.venv-beam/bin/python -m pytest --confcutdir=tests/pipelines tests/pipelines pipelines
 
 bench-scale: .venv-beam/.ready  ## the command beside the pipelines; PHOTOS=400
 	.venv-beam/bin/python -m benchmarks.scale --photos=$(PHOTOS) --output=build/scale

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from faketagger_tf import DEFAULT_PRESET as DEFAULT_PRESET
@@ -316,3 +317,36 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
                     swap_function(network, target), config.face_size, config.face_region
                 )
     return swaps
+
+
+def load_latents(models: list[str]) -> dict[str, Callable]:
+    """Loads the latent models that a chain's `regenerate` may name.
+
+    Args:
+        models: each a shipped model's name, a folder, or "name=folder".
+
+    Returns:
+        Name -> function (images float32 `[B, S, S, 3]`, noise, seed) -> images, as
+        `Context.latents` takes them. A folder's own name is its model's.
+
+    Raises:
+        ValueError: a name twice, or a bad folder.
+    """
+    latents: dict[str, Callable] = {}
+    for model in models:
+        name, _, folder = model.rpartition("=")
+        name = name or pathlib.Path(folder).name
+        if name in latents:
+            raise ValueError(
+                f"Two latent models are called {name!r}; give each a name of its own "
+                f"as in name=folder. Received: {model!r}."
+            )
+        _, network = load_latent(folder)
+        latents[name] = _regenerator(network)
+    return latents
+
+
+def _regenerator(network: keras.Model) -> Callable:
+    from faketagger_tf.models import regenerate
+
+    return lambda images, noise, seed: regenerate(network, images, noise, seed)

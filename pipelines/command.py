@@ -90,7 +90,9 @@ def beam_options(parser: Parser, runner: str, extras: list[str]) -> PipelineOpti
     beams = []
     for extra in extras:
         name, equals, value = extra.partition("=")
-        beams.append(name.replace("-", "_").replace("__", "--", 1) + equals + value)
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+        beams.append(name + equals + value)
     known = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     for kind in PipelineOptions.__subclasses__():
         kind._add_argparse_args(known)  # The name under which Beam has it overridden.

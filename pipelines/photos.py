@@ -14,9 +14,10 @@ import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.utils.shared import Shared
 
-from faketagger_tf.batch import Gate, reason
+from faketagger_tf.batch import HUGE, Gate, reason
 from faketagger_tf.names import folded, printable
 from faketagger_tf.photos.faces import DETECTION_SIZE, detect_faces
+from faketagger_tf.photos.photo_file import count_pixels
 from faketagger_tf.registry import RegistryError
 from pipelines import storage
 
@@ -25,6 +26,7 @@ FAILED = "failed"  # The dead letters' output.
 # Faces that are handed out at once: about a quarter of a minute of tagging on one core,
 # so that a worker that is lost takes little with it, and asks seldom for more.
 FACES = 32
+PIXELS = 4_000_000  # That take about as long as a face.
 
 # A photo as the pipelines pass it on: its path, and the path of its output or "".
 Item = tuple[str, str]
@@ -65,7 +67,7 @@ class ListPhotos(beam.DoFn):
                 yield dead_letter(printable(path), error)
                 continue
             output = self._output(path[len(root) :].lstrip("/"))
-            yield folded(output or path), (path, output)
+            yield folded(output) if output else path, (path, output)
 
 
 class RefuseCollisions(beam.DoFn):
@@ -102,12 +104,15 @@ def count_faces(data: bytes) -> int:
     """About how many faces a photo has, at least 1: what it costs to tag or trace.
 
     Quick, from a small copy; 1 for what OpenCV cannot decode, which the work itself
-    says more about.
+    says more about. A huge photo is not decoded for it, and weighs by its pixels.
 
     Example:
         >>> count_faces(b"no photo")
         1
     """
+    pixels = count_pixels(data)
+    if pixels > HUGE:
+        return min(pixels // PIXELS, FACES)
     # A JPEG is decoded at a quarter of its size in a fraction of the time.
     for flag in (cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_COLOR):
         try:

@@ -185,7 +185,8 @@ def train(options: FaceswapOptions) -> int:
     run = loop.with_precision(run, folder)
     options = dataclasses.replace(options, run=run)
     keras.utils.set_random_seed(run.seed)
-    return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
+    with loop.in_step(strategy):
+        return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
 
 
 if __name__ == "__main__":

@@ -471,7 +471,9 @@ def train(options: JointOptions) -> int:
         covers, identities = load_split(run.data, "validation", **geometry)
         kept = slice(options.eval_photos or None)
         validation = covers[kept], identities[kept]
-    return loop.run(JointTrainer(options, strategy, dataset, validation), folder)
+    with loop.in_step(strategy):
+        trainer = JointTrainer(options, strategy, dataset, validation)
+        return loop.run(trainer, folder)
 
 
 if __name__ == "__main__":

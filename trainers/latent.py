@@ -20,10 +20,18 @@ from faketagger_tf import metrics
 from faketagger_tf.data.load import is_tfrecord, load_dataset, load_split
 from faketagger_tf.manipulations import StatelessSeed
 from faketagger_tf.manipulations.random import uniform
-from faketagger_tf.models import LatentConfig, build_latent, regenerate
+from faketagger_tf.models import (
+    LatentConfig,
+    build_latent,
+    regenerate,
+    start_from_patches,
+)
+from faketagger_tf.models.latent import DOWN
 from faketagger_tf.options import Checked, flagfile, nested, option, run_command
 from faketagger_tf.presets import LATENT_CONFIG, load_weights, save_latent
 from trainers import loop
+
+PATCH_BATCHES = 50  # From which the principal components of patches are taken.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +85,15 @@ def measure(model: keras.Model, canvases: np.ndarray, noise: float = 0.0) -> flo
     return float(np.mean(np.concatenate(found)))
 
 
+def _patches(batches: tf.data.Dataset) -> np.ndarray:
+    """The patches of some batches: float32 `[N, 8, 8, 3]`."""
+    images = [batch["cover"].numpy() for batch in batches.take(PATCH_BATCHES)]
+    images = np.concatenate(images)
+    side = images.shape[1] // DOWN
+    images = images.reshape(-1, side, DOWN, side, DOWN, 3).swapaxes(2, 3)
+    return images.reshape(-1, DOWN, DOWN, 3)
+
+
 class LatentTrainer:
     """One step restores `batch_size` crops from their latents."""
 
@@ -100,6 +117,8 @@ class LatentTrainer:
         self.checkpoint = tf.train.Checkpoint(
             model=self.model, optimizer=self.optimizer, step=self.step
         )
+        if not self.options.warm_start:
+            start_from_patches(self.model, _patches(dataset(0)))
         self._forward = loop.maybe_jit(
             self._loss_and_gradients, self.options.jit_compile
         )

@@ -470,26 +470,46 @@ def run(trainer: Trainer, folder: pathlib.Path) -> int:
         The process's exit code: 0, or 128 + the signal's number if interrupted.
 
     Raises:
-        ValueError: a loss term is not finite, or another worker has stopped.
+        ValueError: a loss term is not finite.
     """
     with _own_folder(trainer.strategy, folder) as own:
-        try:
-            return _run(trainer, folder, own)
-        except (
-            tf.errors.UnavailableError,
-            tf.errors.AbortedError,
-            tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError,
-            tf.errors.InternalError,
-        ) as error:
-            workers, _ = shard_of(trainer.strategy)
-            if workers == 1:
-                raise
-            logging.debug("%r", error)
-            raise ValueError(
-                "Another worker has stopped or cannot be reached. Accepted: the same "
-                "command for every worker, which goes on from the latest checkpoint."
-            ) from None
+        return _run(trainer, folder, own)
+
+
+@contextlib.contextmanager
+def in_step(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns what is raised where another worker has gone into one sentence.
+
+    A worker notices within some ten seconds, by TensorFlow's heartbeats.
+
+    Raises:
+        ValueError: another worker has stopped or cannot be reached.
+
+    Example:
+        with loop.in_step(strategy):
+            return loop.run(JointTrainer(options, strategy, dataset), folder)
+    """
+    try:
+        yield
+    except _GONE as error:
+        if shard_of(strategy)[0] == 1:
+            raise
+        logging.debug("%r", error)
+        raise ValueError(
+            "Another worker has stopped or cannot be reached. Accepted: the same "
+            "command for every worker, which goes on from the latest checkpoint."
+        ) from None
+
+
+# What TensorFlow raises then; which one depends on what was being exchanged.
+_GONE = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
 
 
 @contextlib.contextmanager

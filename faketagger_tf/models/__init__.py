@@ -14,6 +14,7 @@ from faketagger_tf.models.latent import (
     build_latent,
     regenerate,
     regenerate_photo,
+    start_from_patches,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "regenerate",
     "regenerate_photo",
     "render",
+    "start_from_patches",
     "swap_function",
 ]

@@ -16,7 +16,8 @@ from keras import layers, ops
 
 from faketagger_tf.config import read_json_dataclass, write_json_dataclass
 
-DOWN = 8  # Side of the image over the side of its latent map.
+from faketagger_tf.manipulations.face import LATENT_DOWN as DOWN
+
 HALO = 128  # Pixels around a tile that it depends on, through both networks.
 
 
@@ -83,7 +84,11 @@ def _build_encoder(config: LatentConfig) -> keras.Model:
     x = layers.Conv2D(2 * width, 2, strides=2, name="halve")(x)
     for number in range(config.blocks):
         x = _block(x, f"eighth{number + 1}")
-    x = _convolution(layers.Activation("gelu", name="last")(x), config.channels, "code")
+    # Nothing at first, as the other end's `detail`: training starts from the straight
+    # path alone, which `start_from_patches` sets to the best linear one.
+    x = layers.Conv2D(
+        config.channels, 3, padding="same", kernel_initializer="zeros", name="code"
+    )(layers.Activation("gelu", name="last")(x))
     x = layers.Add(name="sum")([x, straight])
     # Unit variance, so that noise means the same in every channel and model.
     latent = layers.BatchNormalization(
@@ -104,7 +109,9 @@ def _build_decoder(config: LatentConfig) -> keras.Model:
     x = layers.Activation("gelu", name="quarter_out")(x)
     x = layers.Conv2DTranspose(16, 4, strides=4, name="patches")(x)
     x = layers.Concatenate(name="join")([x, straight])
-    x = _convolution(layers.Activation("gelu", name="join_out")(x), 3, "detail")
+    x = layers.Conv2D(3, 3, padding="same", kernel_initializer="zeros", name="detail")(
+        layers.Activation("gelu", name="join_out")(x)
+    )
     x = layers.Add(name="sum")([x, straight])
     image = layers.Rescaling(0.5, offset=0.5, dtype="float32", name="image")(x)
     return keras.Model(latent, image, name="latent_decoder")
@@ -131,6 +138,29 @@ def build_latent(config: LatentConfig, name: str = "latent") -> keras.Model:
     image = keras.Input((None, None, 3), name="image")
     decoded = _build_decoder(config)(_build_encoder(config)(image))
     return keras.Model(image, decoded, name=name)
+
+
+def start_from_patches(model: keras.Model, patches: np.ndarray) -> None:
+    """Sets a new model to the principal components of patches, its best linear start.
+
+    Args:
+        model: of `build_latent`, not trained yet.
+        patches: float32 `[N, 8, 8, 3]` in [0, 1], many times as many as 192.
+    """
+    encoder = model.get_layer("latent_encoder")
+    decoder = model.get_layer("latent_decoder")
+    flat = 2 * patches.reshape(len(patches), -1).astype(np.float64) - 1
+    mean = flat.mean(0)
+    values, vectors = np.linalg.eigh(np.cov((flat - mean).T))
+    order = np.argsort(values)[::-1][: encoder.output.shape[-1]]
+    values, vectors = values[order], vectors[:, order]
+    kernel = vectors.reshape(DOWN, DOWN, 3, -1)
+    encoder.get_layer("straight").set_weights([kernel])
+    encoder.get_layer("latent").set_weights([mean @ vectors, values])
+    # The mean patch is about flat: its mean colour serves for it.
+    bias = mean.reshape(DOWN * DOWN, 3).mean(0)
+    spread = vectors * np.sqrt(values)
+    decoder.get_layer("straight").set_weights([spread.reshape(DOWN, DOWN, 3, -1), bias])
 
 
 def regenerate(model: keras.Model, images, noise=0.0, seed=None, training=False):

@@ -185,6 +185,7 @@ def test_trace_says_what_the_command_says(library, tagger, url, tmp_path, capsys
     arguments = [f"--input={library}/p[01].jpg", f"--output={tagged}"]
     assert tag.run([*arguments, f"--registry={url}", "--no-check"]) == 0
     shutil.copy(library / "p2.jpg", tagged / "untagged.jpg")
+    shutil.copy(tagged / "p0.jpg", tagged / "P0.JPG")  # No output to collide with.
     half = (tagged / "p1.jpg").read_bytes()
     (tagged / "half.jpg").write_bytes(half[: len(half) * 9 // 10])
     (tagged / "text.jpg").write_bytes(b"no photo")
@@ -192,13 +193,17 @@ def test_trace_says_what_the_command_says(library, tagger, url, tmp_path, capsys
     code = trace.run([f"--input={tagged}", f"--output={report}", f"--registry={url}"])
     assert code == 2
     rows = {row["file"]: row for row in lines(report / "rows.jsonl")}
-    assert len(rows) == 4
+    assert len(rows) == 5
     with open_registry(url) as registry:
         reader = RegisteredReader(tagger, registry)
         for path, row in rows.items():
             (expected,) = reader.trace_file(path, 1e-6)
             assert row == json.loads(json.dumps(expected))
     assert rows[str(tagged / "p0.jpg")]["record_file"] == str(tagged / "p0.jpg")
+    assert (
+        rows[str(tagged / "P0.JPG")]["payload"]
+        == rows[str(tagged / "p0.jpg")]["payload"]
+    )
     assert not rows[str(tagged / "untagged.jpg")]["found"]
     (failed,) = lines(report / "failed.jsonl")
     assert failed["file"] == str(tagged / "text.jpg")
@@ -217,6 +222,7 @@ def test_bundles_hold_alike_many_faces(tmp_path):
     seen = photos.count_faces((tmp_path / "group.png").read_bytes())
     assert seen >= 4
     assert photos.count_faces((tmp_path / "a.png").read_bytes()) == 1
+    assert photos.count_faces(bomb()) == photos.FACES  # Without decoding it.
 
     def names(bundles):
         return [

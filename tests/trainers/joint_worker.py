@@ -65,15 +65,17 @@ def main(argv: list[str]) -> int:
     output, steps, pause = argv[1], int(argv[2]), float(argv[3])
     logging.set_verbosity(logging.INFO)
     options = make_options(loop.MULTI_WORKER, steps)
-    trainer = make_trainer(loop.make_strategy(0, loop.MULTI_WORKER), options)
-    step = trainer.train_step
+    strategy = loop.make_strategy(0, loop.MULTI_WORKER)
+    with loop.in_step(strategy):
+        trainer = make_trainer(strategy, options)
+        step = trainer.train_step
 
-    def slow_step(iterator):
-        time.sleep(pause)
-        return step(iterator)
+        def slow_step(iterator):
+            time.sleep(pause)
+            return step(iterator)
 
-    trainer.train_step = slow_step
-    return loop.run(trainer, pathlib.Path(output))
+        trainer.train_step = slow_step
+        return loop.run(trainer, pathlib.Path(output))
 
 
 if __name__ == "__main__":
