@@ -16,6 +16,7 @@ import time
 import zlib
 
 import apache_beam as beam
+import memory_files
 import numpy as np
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
@@ -277,6 +278,32 @@ def test_a_registry_that_fails_is_no_dead_letter(tmp_path):
     failing.setup()
     (letter,) = failing.process(bundle)
     assert json.loads(letter.value)["error"] == "The photo is odd."
+
+
+def test_an_object_store(library, url, capsys, monkeypatch):
+    """Photos, outputs and the report, all of them in one."""
+    monkeypatch.setattr(memory_files, "OBJECTS", objects := {})
+    for name in ("p0.jpg", "more/q.png"):
+        objects[f"mem://in/a/{name}"] = (library / name).read_bytes()
+    objects["mem://in/a/text.jpg"] = b"no photo"
+    objects["mem://in/other/p1.jpg"] = (library / "p1.jpg").read_bytes()
+    command = ["--input=mem://in/a/**", "--output=mem://out", f"--registry={url}"]
+    assert tag.run(command) == 2
+    tagged = {name for name in objects if name.startswith("mem://out/")}
+    assert tagged == {"mem://out/p0.jpg", "mem://out/more/q.png"}
+    rows = objects["mem://out-report/rows.jsonl"].decode().splitlines()
+    assert {json.loads(row)["output"] for row in rows} == tagged
+    (failed,) = objects["mem://out-report/failed.jsonl"].decode().splitlines()
+    assert json.loads(failed)["file"] == "mem://in/a/text.jpg"
+    before = {name: objects[name] for name in tagged}
+    assert tag.run(command) == 2
+    assert "2 kept" in capsys.readouterr().out
+    assert before == {name: objects[name] for name in tagged}
+
+    assert tag.run(["--input=mem://none", *command[1:]]) == 2
+    assert "names no photo" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"Cannot read the photo 'mem://none/a\.jpg'"):
+        storage.read("mem://none/a.jpg")
 
 
 def test_outputs_have_the_permissions_of_their_photos(tmp_path):
