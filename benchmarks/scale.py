@@ -113,7 +113,7 @@ def run_watched(
 ) -> dict:
     """Runs a command, and measures it; kills it, and all its processes, on `stop`."""
     start, first, peak = time.monotonic(), None, 0.0
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = processor_seconds()
     with open(log, "a") as file:
         process = subprocess.Popen(
             command, stdout=file, stderr=file, start_new_session=True
@@ -130,17 +130,19 @@ def run_watched(
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "seconds": time.monotonic() - start,
         "first": first,
-        "processor": after.ru_utime
-        + after.ru_stime
-        - before.ru_utime
-        - before.ru_stime,
+        "processor": processor_seconds() - before,
         "megabytes": peak,
         "code": process.returncode,
     }
+
+
+def processor_seconds() -> float:
+    """What this process's children, and theirs, have used until they ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def session_memory(session: int) -> float:
