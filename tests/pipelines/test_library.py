@@ -19,6 +19,7 @@ import apache_beam as beam
 import memory_files
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.util import assert_that, equal_to
 
 from faketagger_tf.cli import common
@@ -30,7 +31,7 @@ from faketagger_tf.registry.reader import RegisteredReader
 from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 from faketagger_tf.tagging.tagger import Tagger
 from pipelines import photos, storage, tag, trace
-from pipelines.command import LOCAL
+from pipelines.command import direct_runner
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
@@ -246,7 +247,8 @@ def test_bundles_hold_alike_many_faces(tmp_path):
             assert weight <= seen
 
     find = photos.FindPhotos((".png",), trace.no_output, faces=seen)
-    with beam.Pipeline(runner=LOCAL) as pipeline:
+    options = PipelineOptions([])
+    with beam.Pipeline(direct_runner(options), options) as pipeline:
         bundles, failed = pipeline | beam.Create([str(tmp_path)]) | find
         assert_that(bundles, check)
         everything = tuple(failed) | beam.Flatten()
