@@ -3,101 +3,47 @@
     python -m benchmarks.video --data=portraits --clips=8 --output=build/video
 
 Each clip shows a portrait of the test split that zooms, pans and turns, with sensor
-noise; every fourth fades over to another person half way. `--untagged` clips are read
-without a tag, with one look and with all of them. Everything goes through files: what
-is read was decoded from what an encoder wrote.
+noise; every fourth fades over to another person half way. `--untagged` clips, which are
+short and small, are read without a tag, with one look and with several. Everything goes
+through files: what is read was decoded from what an encoder wrote.
+
+A clip is one line of OUTPUT.jsonl. A run that was stopped goes on after the last one,
+and a run with more clips adds to them. `benchmarks.video_speed` measures the time.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import json
 import os
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 
-import av
 import cv2
 import numpy as np
 
+from benchmarks.video_clips import RATE, MovingPortraits, write_frames
+from benchmarks.video_flicker import measure_flicker
 from faketagger_tf.data import find_photos
 from faketagger_tf.evaluation.report import markdown_table, write_report
-from faketagger_tf.evaluation.visibility import flip
+from faketagger_tf.files import make_folder
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.tagger import FPR, Tagger
 from faketagger_tf.video.container import Clip, Frame, rewrite_clip
 from faketagger_tf.video.read import EVERY, read_frames
-from faketagger_tf.video.tag import ClipTagger
+from faketagger_tf.video.tag import ClipTagger, choose_track_strengths
 
-RATE = 25
-NOISE = 2.0  # Standard deviation of the sensor's noise, of 255.
-FADE = 12  # Frames of a cross-fade.
-FLICKERING = 8  # Frames whose flicker is measured: FLIP is slow.
+SWAPS = ("unseen_narrow", "unseen_skips")  # Face-swap models no tagger trained on.
+SHORT = 0.8, 360, 4  # Seconds, height and frames between looks of an untagged clip.
 
 
-def moving_portraits(
-    photos: list[np.ndarray], frames: int, width: int, height: int, seed: int
-) -> Iterator[Frame]:
-    """Frames in which portraits zoom, pan and turn, one after the other."""
-    rng = np.random.default_rng(seed)
-    phases, speeds = rng.uniform(0, 2 * np.pi, 4), rng.uniform(0.1, 0.35, 4)
-    each = -(-frames // len(photos))
-    for index in range(frames):
-        wave = np.sin(2 * np.pi * speeds * index / RATE + phases)
-        shot = index // each
-        pixels = _posed(photos[shot], width, height, wave)
-        left = (shot + 1) * each - index
-        if shot + 1 < len(photos) and left <= FADE:
-            then = _posed(photos[shot + 1], width, height, wave)
-            share = 1 - left / (FADE + 1)
-            pixels = cv2.addWeighted(then, share, pixels, 1 - share, 0)
-        noise = rng.standard_normal(pixels.shape, np.float32) * np.float32(NOISE)
-        pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
-        yield Frame(index, index, index / RATE, pixels)
-
-
-def _posed(photo: np.ndarray, width: int, height: int, wave: np.ndarray) -> np.ndarray:
-    scale = height / photo.shape[0] * (1.1 + 0.15 * wave[0])
-    matrix = cv2.getRotationMatrix2D(
-        (photo.shape[1] / 2, photo.shape[0] / 2), 6 * wave[1], scale
-    )
-    shift = np.array([0.12, 0.05]) * height * wave[2:]
-    middle = np.array([width, height]) / 2 - np.array(photo.shape[1::-1]) / 2
-    matrix[:, 2] += middle + shift
-    flags, border = cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101
-    return cv2.warpAffine(
-        photo, matrix, (width, height), flags=flags, borderMode=border
-    )
-
-
-def write_frames(path: str, frames: Iterable[Frame]) -> None:
-    """Writes frames as H.264 of high quality, BT.709."""
-    with av.open(path, "w") as output:
-        stream = output.add_stream(
-            "libx264", rate=RATE, options={"crf": "12", "preset": "veryfast"}
-        )
-        for frame in frames:
-            if not frame.index:
-                stream.height, stream.width = frame.pixels.shape[:2]
-                stream.codec_context.colorspace = 1
-                stream.codec_context.color_primaries = 1
-                stream.codec_context.color_trc = 1
-            image = av.VideoFrame.from_ndarray(frame.pixels, format="rgb24")
-            image = image.reformat(format="yuv420p", dst_colorspace=1)
-            image.pts, image.time_base = frame.index, Fraction(1, RATE)
-            output.mux(stream.encode(image))
-        output.mux(stream.encode(None))
-
-
-def same(frames: Iterable[Frame]) -> Iterator[Frame]:
+def same(frames: Iterable[Frame], _) -> Iterator[Frame]:
     yield from frames
 
 
-def to_480p(frames: Iterable[Frame]) -> Iterator[Frame]:
+def to_480p(frames: Iterable[Frame], _) -> Iterator[Frame]:
     for frame in frames:
         height, width = frame.pixels.shape[:2]
         size = 2 * round(width * 240 / height), 480
@@ -105,12 +51,11 @@ def to_480p(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield dataclasses.replace(frame, pixels=pixels)
 
 
-def without_a_second(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """Leaves out the second that begins at 0.6 s."""
-    return (frame for frame in frames if not 0.6 <= frame.time < 1.6)
+def without_a_second(frames: Iterable[Frame], start: float) -> Iterator[Frame]:
+    return (frame for frame in frames if not start <= frame.time < start + 1)
 
 
-def mangled(frames: Iterable[Frame]) -> Iterator[Frame]:
+def mangled(frames: Iterable[Frame], _) -> Iterator[Frame]:
     """15 frames a second, 10% cropped, a caption burnt in."""
     shown = -1
     for frame in frames:
@@ -129,14 +74,17 @@ def mangled(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield dataclasses.replace(frame, pixels=pixels)
 
 
-# Name -> ending of the file, what happens to its frames, CRF.
+# Name -> what is changed ("tagged" or the tagged clip "swapped"), ending of the file,
+# what happens to its frames, CRF.
 CHANGES = {
-    "H.264 CRF 23": (".mp4", same, 23),
-    "H.264 CRF 28": (".mp4", same, 28),
-    "H.264 CRF 33": (".mp4", same, 33),
-    "480p, CRF 28": (".mp4", to_480p, 28),
-    "1 s cut out, CRF 23": (".mp4", without_a_second, 23),
-    "15 frames/s, cropped, caption, VP9": (".webm", mangled, 33),
+    "H.264 CRF 23": ("tagged", ".mp4", same, 23),
+    "H.264 CRF 28": ("tagged", ".mp4", same, 28),
+    "H.264 CRF 33": ("tagged", ".mp4", same, 33),
+    "480p, CRF 28": ("tagged", ".mp4", to_480p, 28),
+    "unseen swap, CRF 23": ("swapped", ".mp4", same, 23),
+    "unseen swap, 480p, CRF 28": ("swapped", ".mp4", to_480p, 28),
+    "1 s cut out, CRF 23": ("tagged", ".mp4", without_a_second, 23),
+    "15 frames/s, cropped, caption, VP9": ("tagged", ".webm", mangled, 33),
 }
 
 
@@ -149,205 +97,229 @@ class VideoOptions(Checked):
     split: str = option("test", "Split to take portraits from; empty for all.")
     clips: int = option(8, "Clips that are tagged.", low=0)
     untagged: int = option(0, "Clips that are read without a tag.", low=0)
-    seconds: float = option(10.0, "Length of a clip.", low=0.2)
+    seconds: float = option(10.0, "Length of a clip.", low=2.0)
     height: int = option(720, "Of a clip; it is 16:9.", low=144)
-    strength: float = option(0.0, "In dB; 0 takes the tagger's own.")
+    promise: str = option("", "That chooses each track's strength; empty for none.")
     every: int = option(EVERY, "Frames from one look to the next.", low=1)
     changes: tuple[str, ...] = option(tuple(CHANGES), "What happens to the clips.")
-    flicker: int = option(1, "Clips whose flicker is measured.", low=0)
-    output: str = option("build/video", "Report to write, without .json and .md.")
+    flicker: int = option(4, "Clips whose flicker is measured.", low=0)
+    spread: int = option(100, "Portraits that clips are made of, evenly.", low=1)
+    output: str = option("build/video", "Report to write, without .jsonl and .md.")
 
 
 def main(options: VideoOptions) -> None:
     """Runs the command; see the module's docstring."""
+    rows = Rows(options.output + ".jsonl", _fixed(options))
     tagger = Tagger.load(options.tagger)
     photos = find_photos(options.data, options.split)
-    wanted = options.clips + options.untagged + 1
-    photos = [read_photo(photo.path) for photo in photos.spread(wanted)]
-    rows, speeds, flickers, surprises = [], [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(min(options.clips, len(photos) - 1)):
-            result = _measure(tagger, options, photos, number, folder)
-            for name, values in zip((rows, speeds, flickers), result, strict=True):
-                name.extend(values)
-            print(f"Clip {number + 1}:", speeds[-1], flush=True)
-        for number in range(options.clips, len(photos) - 1):
-            path = os.path.join(folder, "untagged.mp4")
-            make_clip(path, options, photos, number)
-            for every in (options.every, round(RATE * options.seconds)):
-                with Clip(path) as clip:
-                    tracks = read_frames(tagger, clip.frames(), every)
-                surprises += [
-                    {
-                        "looks": track.looks,
-                        "surprise": track.reading.surprise,
-                        "p_value": track.reading.p_value,
-                        "found": track.reading.found,
-                    }
-                    for track in tracks
-                ]
-    report = {
-        "options": dataclasses.asdict(options),
-        "rows": rows,
-        "speeds": speeds,
-        "flicker": flickers,
-        "untagged": surprises,
-    }
-    table = markdown(report)
+    people = [photo.path for photo in photos.spread(options.spread)]
+    swaps = _Swaps()
+    for number in range(options.clips):
+        if not rows.has("tagged", number):
+            with tempfile.TemporaryDirectory() as folder:
+                row = _measure(tagger, options, people, number, folder, swaps)
+            rows.add({"kind": "tagged", "number": number, **row})
+    people = [photo.path for photo in photos.spread(max(options.untagged, 1))]
+    for number in range(options.untagged):
+        if not rows.has("untagged", number):
+            tracks = _read_untagged(tagger, people[number % len(people)], number)
+            rows.add({"kind": "untagged", "number": number, "tracks": tracks})
+    table = markdown(rows.rows)
+    report = {"options": dataclasses.asdict(options), "rows": rows.rows}
     write_report(options.output, report, table)
     print(table)
 
 
-def make_clip(path: str, options, photos: list[np.ndarray], number: int) -> None:
-    """Writes clip `number`; every fourth fades over to the next person."""
-    shown = photos[number : number + (2 if number % 4 == 3 else 1)]
-    count, width = round(options.seconds * RATE), options.height * 16 // 18 * 2
-    write_frames(
-        path, moving_portraits(shown, count, width, options.height, seed=number)
-    )
+def _fixed(options: VideoOptions) -> dict:
+    """What the clips of one file have in common."""
+    fixed = dataclasses.asdict(options)
+    for name in ("clips", "untagged", "flicker", "output"):
+        del fixed[name]
+    return json.loads(json.dumps(fixed))
 
 
-def _measure(tagger, options, photos, number, folder) -> tuple[list, list, list]:
-    """Rows of what was read, (frames a second of tagging, seconds of tracing), FLIP."""
-    source = os.path.join(folder, "source.mp4")
-    tagged = os.path.join(folder, "tagged.mp4")
-    make_clip(source, options, photos, number)
-    payload = tagger.random_payload()
-    strength = options.strength or None
-    clip_tagger = ClipTagger(tagger, payload, strength)
-    busy = 0.0
+class Rows:
+    """A file of one row a clip, below a line that says how they were made.
 
-    def change(frames):
-        # The clock runs while frames are tagged, not while they are coded.
-        nonlocal busy
-        changed = clip_tagger.change(_pulled(frames, waits))
-        while True:
-            start, waited = time.perf_counter(), sum(waits)
-            frame = next(changed, None)
-            busy += time.perf_counter() - start - (sum(waits) - waited)
-            if frame is None:
-                return
-            yield frame
+    Args:
+        path: of the file; rows that it has are kept.
+        fixed: how rows are made.
 
-    waits: list[float] = []
-    written = rewrite_clip(source, tagged, change, preset="veryfast")
-    rows = []
-    start = time.perf_counter()
-    rows.append(_row(tagger, options, tagged, "as tagged, CRF 18", payload))
-    speeds = [(written.frames / busy, time.perf_counter() - start)]
+    Raises:
+        ValueError: the file's rows were made otherwise.
+    """
+
+    def __init__(self, path: str, fixed: dict):
+        self.path, self.rows = path, []
+        make_folder(path)
+        whole = []
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                # A run that was killed may have left a part of a line.
+                whole = [line for line in file if line.endswith("\n")]
+        if whole and json.loads(whole[0]) != fixed:
+            raise ValueError(
+                f"The rows of {path!r} were made with other options. "
+                f"Received: {fixed}. Accepted: {whole[0].strip()}, or another output."
+            )
+        self.rows = [json.loads(line) for line in whole[1:]]
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(whole or [json.dumps(fixed) + "\n"])
+
+    def has(self, kind: str, number: int) -> bool:
+        return any((r["kind"], r["number"]) == (kind, number) for r in self.rows)
+
+    def add(self, row: dict) -> None:
+        self.rows.append(row)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+class _Swaps:
+    """Swaps the faces of clips with the models of `SWAPS` in turn."""
+
+    def __init__(self):
+        self._loaded: dict = {}
+
+    def swapper(self, number: int):
+        from faketagger_tf.presets import load_faceswap
+        from faketagger_tf.video.swap import ClipSwapper
+
+        name = SWAPS[number % len(SWAPS)]
+        if name not in self._loaded:
+            self._loaded[name] = load_faceswap(name)
+        config, model = self._loaded[name]
+        identities = config.identities
+        identity = identities[number // len(SWAPS) % len(identities)]
+        return ClipSwapper(config, model, identity)
+
+
+def _measure(tagger, options, people, number, folder, swaps) -> dict:
+    """What became of one clip."""
+    paths = {
+        name: os.path.join(folder, f"{name}.mp4")
+        for name in ("source", "tagged", "swapped")
+    }
+    shown = people[number % len(people) :][: 2 if number % 4 == 3 else 1]
+    photos = [read_photo(path) for path in shown]
+    count = round(options.seconds * RATE)
+    made = MovingPortraits(photos, count, options.height, number)
+    write_frames(paths["source"], made.frames())
+    rng = np.random.default_rng(number)
+    payload = int(rng.integers(2**tagger.config.payload_bits))
+    strengths = None
+    if options.promise:
+        with Clip(paths["source"]) as clip:
+            choices = choose_track_strengths(
+                tagger, clip.frames(), payload, options.promise
+            )
+        strengths = {track: choice.strength for track, choice in choices.items()}
+    change = ClipTagger(tagger, payload, strengths).change
+    rewrite_clip(paths["source"], paths["tagged"], change, preset="veryfast")
+    row = {"people": len(photos), "strengths": strengths}
+    row["readings"] = [_read(tagger, options, paths["tagged"], "CRF 18", payload)]
+    if any(CHANGES[name][0] == "swapped" for name in options.changes):
+        # Nearly lossless: coding is the change's.
+        swapper = swaps.swapper(number)
+        rewrite_clip(paths["tagged"], paths["swapped"], swapper.change, 8, "veryfast")
+        row["swapped"] = swapper.swapped
+    start = float(rng.uniform(0, options.seconds - 1))
     for name in options.changes:
-        ending, alter, crf = CHANGES[name]
+        source, ending, alter, crf = CHANGES[name]
         copy = os.path.join(folder, "copy" + ending)
         preset = None if ending == ".webm" else "veryfast"
-        rewrite_clip(tagged, copy, alter, crf, preset)
-        rows.append(_row(tagger, options, copy, name, payload))
-    flickers = []
-    if number < options.flicker:
-        flickers.append(measure_flicker(tagger, source, payload, strength))
-        print(flickers[-1], flush=True)
-    return rows, speeds, flickers
 
+        def changed(frames, alter=alter):
+            return alter(frames, start)
 
-def _pulled(frames, waits: list[float]) -> Iterator[Frame]:
-    frames = iter(frames)
-    while True:
-        start = time.perf_counter()
-        frame = next(frames, None)
-        waits.append(time.perf_counter() - start)
-        if frame is None:
-            return
-        yield frame
-
-
-def _row(tagger, options, path: str, change: str, payload: int) -> dict:
-    with Clip(path) as clip:
-        tracks = read_frames(tagger, clip.frames(), options.every)
-    found = [t.reading.payload for t in tracks if t.reading.found]
-    row = {
-        "change": change,
-        "found": payload in found,
-        "wrong": any(value != payload for value in found),
-        "p_value": min(t.reading.p_value for t in tracks),
-        "tracks": len(tracks),
-        "bytes": os.path.getsize(path),
-    }
-    print(row, flush=True)
+        rewrite_clip(paths[source], copy, changed, crf, preset)
+        row["readings"].append(_read(tagger, options, copy, name, payload))
+    if number < options.flicker and len(photos) == 1:
+        row["flicker"] = measure_flicker(tagger, made, payload)
     return row
 
 
-def measure_flicker(tagger, source: str, payload: int, strength) -> dict[str, float]:
-    """Mean FLIP between the residuals of neighbouring frames: ours, and frame by frame.
-
-    Residuals are shown on grey. FLIP is of the middle square of the first `FLICKERING`
-    frames, before encoding.
-    """
-
-    def alone(frames):
-        for frame in frames:
-            pixels = tagger.embed(frame.pixels, payload, strength)
-            yield dataclasses.replace(frame, pixels=pixels)
-
-    means = {}
-    ways = {"carried": ClipTagger(tagger, payload, strength).change, "alone": alone}
-    for name, change in ways.items():
-        with Clip(source) as clip:
-            covers = [f for f, _ in zip(clip.frames(), range(FLICKERING), strict=False)]
-        greys = [
-            np.clip(t.pixels.astype(np.int16) - c.pixels + 128, 0, 255).astype(np.uint8)
-            for c, t in zip(covers, change(iter(covers)), strict=True)
-        ]
-        height, width = greys[0].shape[:2]
-        middle = np.s_[height // 4 : -height // 4, (width - height // 2) // 2 :]
-        greys = [np.ascontiguousarray(g[middle][:, : height // 2]) for g in greys]
-        pairs = itertools.pairwise(greys)
-        means[name] = float(np.mean([flip(a, b).mean() for a, b in pairs]))
-    return means
+def _read(tagger, options, path: str, change: str, payload: int) -> dict:
+    with Clip(path) as clip:
+        tracks = read_frames(tagger, clip.frames(), options.every)
+    found = [t.reading.payload for t in tracks if t.reading.found]
+    right = [t.reading.p_value for t in tracks if t.reading.payload == payload]
+    return {
+        "change": change,
+        "found": payload in found,
+        "wrong": any(value != payload for value in found),
+        "p_value": min(right, default=1.0),
+        "tracks": [t.looks for t in tracks],
+        "bytes": os.path.getsize(path),
+    }
 
 
-def markdown(report: dict) -> str:
-    """The report as tables."""
-    text = ""
-    names = list(dict.fromkeys(row["change"] for row in report["rows"]))
-    if names:
-        lines = []
-        for name in names:
-            rows = [row for row in report["rows"] if row["change"] == name]
-            found = sum(row["found"] for row in rows)
-            p_values = sorted(row["p_value"] for row in rows)
-            lines.append(
-                [
-                    name,
-                    f"{found} of {len(rows)}",
-                    sum(row["wrong"] for row in rows),
-                    f"{p_values[len(p_values) // 2]:.0e}",
-                    f"{p_values[-1]:.0e}",
-                ]
-            )
-        titles = [f"read at p <= {FPR:g}", "found", "wrong", "median p", "largest p"]
-        text += markdown_table(titles, lines) + "\n"
-    if report["speeds"]:
-        tag, trace = np.median(report["speeds"], axis=0)
-        text += (
-            f"Tagging: {tag:.1f} frames/s, coding not counted. Tracing a clip: "
-            f"{trace:.1f} s. Medians.\n"
-        )
-    for each in report["flicker"]:
-        text += (
-            f"Mean FLIP between neighbouring residuals: {each['carried']:.5f}, tagged "
-            f"frame by frame {each['alone']:.5f}.\n"
-        )
+def _read_untagged(tagger, path: str, number: int) -> list[dict]:
+    """Tracks of a short clip without a tag, read by one look and by several."""
+    seconds, height, every = SHORT
+    rows, count = [], round(seconds * RATE)
+    made = MovingPortraits([read_photo(path)], count, height, number)
+    with tempfile.TemporaryDirectory() as folder:
+        clip_path = os.path.join(folder, "untagged.mp4")
+        write_frames(clip_path, made.frames(), crf=23)
+        for step in (every, count):
+            with Clip(clip_path) as clip:
+                tracks = read_frames(tagger, clip.frames(), step)
+            rows += [
+                {
+                    "looks": track.looks,
+                    "surprise": track.reading.surprise,
+                    "p_value": track.reading.p_value,
+                    "found": track.reading.found,
+                }
+                for track in tracks
+            ]
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """The rows as tables."""
+    readings = [r for row in rows if row["kind"] == "tagged" for r in row["readings"]]
+    text = _reach(readings) if readings else ""
+    flickers = [row["flicker"] for row in rows if row.get("flicker")]
+    for name in flickers[0] if flickers else ():
+        ways = flickers[0][name]
+        means = {way: np.mean([f[name][way] for f in flickers]) for way in ways}
+        told = ", ".join(f"{way} {mean:.4f}" for way, mean in means.items())
+        text += f"{name}, {len(flickers)} clips: {told}.\n"
+    untagged = [r for row in rows if row["kind"] == "untagged" for r in row["tracks"]]
     for several in (False, True):
-        rows = [r for r in report["untagged"] if (r["looks"] > 1) == several]
-        if rows:
-            x = np.array([row["surprise"] for row in rows])
-            p = [row["p_value"] for row in rows]
+        part = [r for r in untagged if (r["looks"] > 1) == several]
+        if part:
+            x = np.array([row["surprise"] for row in part])
+            p = [row["p_value"] for row in part]
             text += (
                 f"Untagged, {'several looks' if several else 'one look'}: {len(x)} "
-                f"tracks, {sum(row['found'] for row in rows)} found, smallest p "
+                f"tracks, {sum(row['found'] for row in part)} found, smallest p "
                 f"{min(p):.1e}; surprise: mean {x.mean():.2f}, 90% "
-                f"{np.quantile(x, 0.9):.2f}, largest {x.max():.2f}.\n"
+                f"{np.quantile(x, 0.9):.2f}, 99% {np.quantile(x, 0.99):.2f}, largest "
+                f"{x.max():.2f}.\n"
             )
     return text
+
+
+def _reach(readings: list[dict]) -> str:
+    lines = []
+    for name in dict.fromkeys(row["change"] for row in readings):
+        part = [row for row in readings if row["change"] == name]
+        p_values = sorted(row["p_value"] for row in part)
+        lines.append(
+            [
+                name,
+                f"{sum(row['found'] for row in part)} of {len(part)}",
+                sum(row["wrong"] for row in part),
+                f"{p_values[len(p_values) // 2]:.0e}",
+                f"{p_values[-1]:.0e}",
+            ]
+        )
+    titles = [f"read at p <= {FPR:g}", "found", "wrong", "median p", "largest p"]
+    return markdown_table(titles, lines) + "\n"
 
 
 if __name__ == "__main__":

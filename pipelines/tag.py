@@ -43,7 +43,7 @@ class TagPhotos(WorkOnPhotos):
         """Loads the tagger and opens the registry."""
         values = self._values
         tagger, registry = common.load_tagger(values), common.open_registry(values)
-        strength, promise = command.chosen_strength(values, tagger)
+        strength, promise = common.choose_strength(values, tagger)
         from faketagger_tf.registry.jobs import tag_once
 
         return functools.partial(
@@ -88,7 +88,7 @@ def build(values: argparse.Namespace) -> Callable[[beam.Pipeline], None]:
         )
     # Mistakes are told here, rather than by every worker.
     with common.open_registry(values):
-        command.chosen_strength(values, common.load_tagger(values))
+        common.choose_strength(values, common.load_tagger(values))
 
     def output(inside: str) -> str:
         return f"{target}/{command.with_extension(inside, values.extension)}"

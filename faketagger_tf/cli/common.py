@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from faketagger_tf import DEFAULT_PRESET
 from faketagger_tf.cli.parser import Parser, probability, whole_number
 from faketagger_tf.files import make_folder
 from faketagger_tf.names import csv_cell, one_line, printable
-from faketagger_tf.presets import DEFAULT_PRESET
 
 # Pictures that a folder may hold and that are passed over, with a word about it, where
 # a command does not read them.
@@ -106,6 +106,32 @@ def add_signing_flags(parser: Parser) -> None:
     )
 
 
+def add_trust_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="FILE",
+        help="Certificates to trust, a PEM file such as C2PA's trust list: whether the "
+        "signer of a manifest on record leads to one of them is told.",
+    )
+
+
+def anchors_of(values) -> str:
+    """The certificates that `--trust` names as PEM; none if it names no file."""
+    if values.trust is None:
+        return ""
+    if not values.registry:
+        raise ValueError(
+            "--trust is for manifests on record, which need --registry. "
+            f"Received: --trust={values.trust} without --registry."
+        )
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.certificates import load_anchors
+
+    return load_anchors(values.trust)
+
+
 def domain_of(values) -> str:
     """The domain that the flag names; refuses what is none."""
     from faketagger_tf.provenance.binding import DOMAIN, algorithm_name
@@ -162,6 +188,22 @@ def load_tagger(values):
 
     key = None if values.key_file is None else read_key(values.key_file)
     return Tagger.load(values.tagger, key)
+
+
+def choose_strength(values, tagger) -> tuple[float | None, str | None]:
+    """The strength in dB, or the promise that chooses it; neither for the tagger's."""
+    if isinstance(values.strength, float):
+        if values.promise:
+            raise ValueError(
+                "--promise chooses the strength, so that --strength must be auto. "
+                f"Received: --strength={values.strength:g}."
+            )
+        return tagger.decibels(values.strength), None
+    automatic = tagger.config.strength == "visibility"
+    if values.strength == "auto" or values.promise or automatic:
+        tagger.check_strength(tagger.config.strongest)
+        return None, values.promise or "web"
+    return None, None
 
 
 def list_photos(folder: str, extensions: Sequence[str]) -> list[str]:
@@ -325,3 +367,50 @@ def finish(count: int, failed: Sequence[dict], skipped: int, single: bool) -> in
     if failed and not single:
         print(f"{len(failed)} of {count} files failed.", file=sys.stderr)
     return 2 if failed else 0
+
+
+def p_values(row: dict) -> str:
+    """What a row of `trace` says of chance."""
+    text = f"p {row['p_value']:.2g}"
+    if "registered_p_value" in row:
+        text += (
+            f"  registered p {row['registered_p_value']:.2g} among "
+            f"{row['registered_payloads']}"
+        )
+    return text
+
+
+def record_text(row: dict) -> str:
+    """What is on record."""
+    if "record_state" not in row:
+        return ""
+    if row["record_state"] is None:
+        return "  no record"
+    told = [
+        row["verdict"] or "not compared",
+        f"of {row['record_file']!r}",
+        f"owner {row['record_owner']!r}" if row["record_owner"] else "",
+        f"tagged {row['record_created']}",
+        ", ".join(row["handling"] or ()),
+        "" if row["record_state"] == "written" else row["record_state"],
+        f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
+        _manifest_text(row),
+    ]
+    return "".join(f"  {one_line(part)}" for part in told if part)
+
+
+def _manifest_text(row: dict) -> str:
+    """What is said of the C2PA manifest on record."""
+    if row["manifest"] is None:
+        return ""
+    signer = repr(row["manifest_signer"])
+    told = {
+        None: "",  # The extra [c2pa] is not installed.
+        "unchecked": f" (claimed by {signer}, an identity nobody has checked)",
+        "trusted": f" (trusted: signed by {signer})",
+        "not trusted": f" (not trusted: claimed by {signer}, who leads to no "
+        "certificate of --trust)",
+        "invalid": " (invalid, do not rely on it: "
+        f"{', '.join(row['manifest_problems'] or ())})",
+    }
+    return f"manifest {row['manifest']}{told[row['manifest_state']]}"

@@ -8,6 +8,7 @@ import os
 from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser, strength, whole_number
 from faketagger_tf.names import one_line, printable
+from faketagger_tf.tagging.copies import PROMISES
 
 FORM = "tag IN OUT"
 SUMMARY = "Tag a photo, all photos of a folder, or a clip."
@@ -57,11 +58,9 @@ def add_tagging_flags(parser: Parser) -> None:
     )
     parser.add_argument(
         "--promise",
-        choices=("archive", "web", "strict"),
-        help="What --strength=auto lets a tag survive. archive: JPEG 75, 0.7 times the "
-        "size, grey, a pasted face. web, the default: JPEG 50, 0.7 times the size and "
-        "JPEG 75, half size, grey, a pasted face. strict: these, JPEG 30, half size "
-        "and JPEG 75, several JPEGs. What a face's tag cannot survive is named.",
+        choices=tuple(PROMISES),
+        help="What --strength=auto lets a tag survive; by default web. What a face's "
+        f"tag cannot survive is named. {_promises()}",
     )
     parser.add_argument(
         "--refine",
@@ -108,6 +107,14 @@ def add_extension_flag(parser: Parser) -> None:
     )
 
 
+def _promises() -> str:
+    """What each promise names, a sentence each."""
+    return " ".join(
+        f"{name}: {'; '.join(copy.name for copy in copies)}."
+        for name, copies in PROMISES.items()
+    )
+
+
 def run(values) -> int:
     """Tags; returns the exit code."""
     if values.payload is not None and values.random_payload:
@@ -151,7 +158,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
     tagger = common.load_tagger(values)
-    decibels, promise = chosen_strength(values, tagger)
+    decibels, promise = common.choose_strength(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -225,22 +232,6 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     failed = [row for row in rows if row["error"]]
     report.close()
     return common.finish(len(waiting), failed, len(plan) - len(waiting), single)
-
-
-def chosen_strength(values, tagger) -> tuple[float | None, str | None]:
-    """The strength in dB, or the promise that chooses it; neither for the tagger's."""
-    if isinstance(values.strength, float):
-        if values.promise:
-            raise ValueError(
-                "--promise chooses the strength, so that --strength must be auto. "
-                f"Received: --strength={values.strength:g}."
-            )
-        return tagger.decibels(values.strength), None
-    automatic = tagger.config.strength == "visibility"
-    if values.strength == "auto" or values.promise or automatic:
-        tagger.check_strength(tagger.config.strongest)
-        return None, values.promise or "web"
-    return None, None
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -29,6 +29,7 @@ def define(parser: Parser) -> None:
         parser,
         "Registry whose payloads are read for, too, and whose record is shown.",
     )
+    common.add_trust_flag(parser)
     parser.add_switch("--all", False, "Also list faces without a tag.")
     parser.add_argument(
         "--annotate",
@@ -50,6 +51,7 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Traces; returns the exit code."""
+    anchors = common.anchors_of(values)
     if video.check_files(values.files):
         return video.trace(values)
     from faketagger_tf.photos.suspect import EXTENSIONS
@@ -65,10 +67,10 @@ def run(values) -> int:
         )
     pictures = _pictures(values, paths)
     with common.open_registry(values) as registry:
-        return _run(values, paths, pictures, registry)
+        return _run(values, paths, pictures, registry, anchors)
 
 
-def _run(values, paths: list[str], pictures: dict[str, str], registry) -> int:
+def _run(values, paths: list[str], pictures: dict, registry, anchors: str) -> int:
     from faketagger_tf.batch import Gate, reason
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
@@ -78,7 +80,8 @@ def _run(values, paths: list[str], pictures: dict[str, str], registry) -> int:
     else:
         from faketagger_tf.registry.reader import COLUMNS, RegisteredReader
 
-        trace, columns = RegisteredReader(tagger, registry).trace_file, COLUMNS
+        reader = RegisteredReader(tagger, registry, anchors=anchors)
+        trace, columns = reader.trace_file, COLUMNS
     gate = Gate()
     report = common.Report(values, columns, _text)
 
@@ -148,49 +151,13 @@ def _pictures(values, paths: list[str]) -> dict[str, str]:
 def _text(row: dict) -> str:
     name = printable(row["file"])
     notes = "".join(f"  ({one_line(note)})" for note in row["notes"])
-    p_values = f"p {row['p_value']:.2g}"
-    if "registered_p_value" in row:
-        p_values += (
-            f"  registered p {row['registered_p_value']:.2g} among "
-            f"{row['registered_payloads']}"
-        )
+    p_values = common.p_values(row)
     if not row["found"]:
         return f"{name}  no tag  {p_values}{notes}"
     # What is on record says so itself, among the rest.
     mirrored = "  mirrored" if row["mirrored"] and not row.get("handling") else ""
     return (
         f"{name}  payload {row['payload']}  {p_values}  "
-        f"{row['corrected_bits']} bits corrected{mirrored}{_record(row)}{notes}"
-    )
-
-
-def _record(row: dict) -> str:
-    """What is on record."""
-    if "record_state" not in row:
-        return ""
-    if row["record_state"] is None:
-        return "  no record"
-    told = [
-        row["verdict"] or "not compared",
-        f"of {row['record_file']!r}",
-        f"owner {row['record_owner']!r}" if row["record_owner"] else "",
-        f"tagged {row['record_created']}",
-        ", ".join(row["handling"] or ()),
-        "" if row["record_state"] == "written" else row["record_state"],
-        f"revoked {row['record_revoked']}" if row["record_revoked"] else "",
-        _manifest(row),
-    ]
-    return "".join(f"  {one_line(part)}" for part in told if part)
-
-
-def _manifest(row: dict) -> str:
-    """What is said of the C2PA manifest on record."""
-    if row["manifest"] is None:
-        return ""
-    if row["manifest_sound"] is None:  # The extra [c2pa] is not installed.
-        return f"manifest {row['manifest']}"
-    claim = f"claimed by {row['manifest_signer']!r}, an identity nobody has checked"
-    return (
-        f"manifest {row['manifest']} "
-        f"({claim if row['manifest_sound'] else 'damaged: do not rely on it'})"
+        f"{row['corrected_bits']} bits corrected{mirrored}{common.record_text(row)}"
+        f"{notes}"
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
-import time
 from collections.abc import Iterable, Iterator
 
 from faketagger_tf.cli import common
@@ -12,26 +11,15 @@ from faketagger_tf.cli.parser import Parser, whole_number
 from faketagger_tf.names import one_line, printable
 from faketagger_tf.video import EXTENSIONS, is_clip, require_av
 
-TAG_COLUMNS = (
-    *("file", "output", "payload", "faces", "tracks", "frames", "seconds"),
-    *("frames_per_second", "p_value", "lost", "notes", "error"),
-)
-TRACE_COLUMNS = (
-    *("file", "track", "face", "start", "end", "looks", "found", "payload"),
-    *("p_value", "bit_error_estimate", "corrected_bits", "mirrored", "box"),
-    *("notes", "error"),
-)
 # Flags that mean something for photos alone, with what they are where not given.
 _TAG_PHOTOS = {
-    "registry": None,
     "refine": 0,
     "quality": None,
-    "promise": None,
     "sign": False,
     "preserve": False,
     "extension": None,
 }
-_TRACE_PHOTOS = {"registry": None, "canvas": None}
+_TRACE_PHOTOS = {"canvas": None}
 
 
 def add_coding_flags(parser: Parser) -> None:
@@ -74,76 +62,50 @@ def tag(values) -> int:
     """Tags a clip; returns the exit code."""
     _refuse(values, _TAG_PHOTOS)
     _check_target(values)
-    if values.strength == "auto":
-        raise ValueError(
-            "--strength must be a number for a clip: one strength is kept for all "
-            "frames. Received: auto. Accepted: from 0 (weakest) to 1 (strongest)."
-        )
-    from faketagger_tf.messages import format_payload, parse_payload
-    from faketagger_tf.video.container import Clip, rewrite_clip
-    from faketagger_tf.video.read import read_frames
-    from faketagger_tf.video.tag import ClipTagger
+    from faketagger_tf.messages import parse_payload
+    from faketagger_tf.video.jobs import TAG_COLUMNS, tag_clip
 
-    report = common.Report(values, TAG_COLUMNS, _tag_text, append=True)
     tagger = common.load_tagger(values)
-    bits = tagger.config.payload_bits
-    payload = (
-        tagger.random_payload()
-        if values.payload is None
-        else parse_payload(values.payload, bits)
-    )
-    decibels = None if values.strength is None else tagger.decibels(values.strength)
-    clip_tagger = ClipTagger(tagger, payload, decibels, values.retag)
-    p_values = []
+    decibels, promise = common.choose_strength(values, tagger)
+    payload = values.payload
+    if payload is not None:
+        payload = parse_payload(payload, tagger.config.payload_bits)
+    with common.open_registry(values) as registry:
+        tag_one = functools.partial(tag_clip, tagger)
+        if registry is not None:
+            from faketagger_tf.video.registered import tag_clip_into_registry
 
-    def read_back(temporary: str, _) -> None:
-        with Clip(temporary) as clip:
-            frames = _shown(clip.frames(), clip.count, "read back")
-            tracks = read_frames(tagger, frames)
-        read = [t.reading for t in tracks if t.reading.found]
-        p_values.extend(r.p_value for r in read if r.payload == payload)
-        if not p_values:
-            raise ValueError(
-                "The tag does not read back from the clip, which was not written. "
-                f"Received: {len(tracks)} faces or squares. Accepted: a larger "
-                "--strength, a smaller --crf, or --no-check."
+            tag_one = functools.partial(
+                tag_clip_into_registry,
+                tagger,
+                registry,
+                owner=values.owner,
+                note=values.note,
+                thumbnail=values.thumbnail,
             )
-
-    with Clip(values.source) as clip:  # For what it declares; it is opened again.
-        count = clip.count
-    started = time.perf_counter()
-    written = rewrite_clip(
-        values.source,
-        values.target,
-        lambda frames: clip_tagger.change(_shown(frames, count, "tagged")),
-        values.crf,
-        values.preset,
-        values.strict,
-        read_back if values.check else None,
-    )
-    elapsed = time.perf_counter() - started
-    row = {
-        "file": values.source,
-        "output": values.target,
-        "payload": format_payload(payload, bits),
-        "faces": clip_tagger.faces,
-        "tracks": clip_tagger.tracks,
-        "frames": written.frames,
-        "seconds": round(written.seconds, 3),
-        "frames_per_second": round(written.frames / elapsed, 1),
-        "p_value": min(p_values, default=None),
-        "lost": written.lost,
-        "notes": [written.fault] if written.fault else [],
-        "error": "",
-    }
-    report.record(row)
+        report = common.Report(values, TAG_COLUMNS, _tag_text, append=True)
+        row = tag_one(
+            values.source,
+            values.target,
+            payload,
+            strength=decibels,
+            promise=promise,
+            check=values.check,
+            crf=values.crf,
+            preset=values.preset,
+            retag=values.retag,
+            strict=values.strict,
+            watch=_shown,
+            before_writing=lambda temporary, row: report.record(row),
+        )
     report.show(row)
     report.close()
     return 0
 
 
 def _tag_text(row: dict) -> str:
-    told = [f"lost: {'; '.join(row['lost'])}"] if row["lost"] else []
+    told = [f"will not survive {', '.join(row['broken'])}"] if row["broken"] else []
+    told += [f"lost: {'; '.join(row['lost'])}"] if row["lost"] else []
     told += [f"({note})" for note in row["notes"]]
     if row["p_value"] is not None:
         told.insert(0, f"reads at p {row['p_value']:.2g}")
@@ -159,8 +121,6 @@ def _tag_text(row: dict) -> str:
 
 def trace(values) -> int:
     """Traces clips; returns the exit code."""
-    from faketagger_tf.batch import reason
-
     _refuse(values, _TRACE_PHOTOS)
     require_av()
     if values.annotate:
@@ -174,14 +134,36 @@ def trace(values) -> int:
         common.check_free(values.annotate, values.overwrite)
         if os.path.realpath(values.annotate) == os.path.realpath(values.files[0]):
             raise ValueError(f"The output {values.annotate!r} is the clip.")
-    report = common.Report(values, TRACE_COLUMNS, _trace_text)
+    with common.open_registry(values) as registry:
+        return _trace(values, registry)
+
+
+def _trace(values, registry) -> int:
+    from faketagger_tf.batch import reason
+    from faketagger_tf.video.jobs import TRACE_COLUMNS, trace_clip
+
     tagger = common.load_tagger(values)
+    trace_one, columns = functools.partial(trace_clip, tagger), TRACE_COLUMNS
+    if registry is not None:
+        from faketagger_tf.registry.reader import RegisteredReader
+        from faketagger_tf.video.registered import COLUMNS, trace_registered_clip
+
+        reader = RegisteredReader(tagger, registry)
+        trace_one, columns = functools.partial(trace_registered_clip, reader), COLUMNS
+    report = common.Report(values, columns, _trace_text)
     failed, found = [], False
     for path in values.files:
         try:
-            rows = _trace_clip(tagger, path, values)
+            rows = trace_one(
+                path,
+                values.fpr,
+                every=values.every,
+                every_track=values.all,
+                picture=values.annotate,
+                watch=_shown,
+            )
         except Exception as error:
-            row = dict.fromkeys(TRACE_COLUMNS) | {"file": path, "found": False}
+            row = dict.fromkeys(columns) | {"file": path, "found": False}
             rows = [row | {"error": reason(error)}]
             failed += rows
         for row in rows:
@@ -193,71 +175,18 @@ def trace(values) -> int:
     return code or (0 if found else 1)
 
 
-def _trace_clip(tagger, path: str, values) -> list[dict]:
-    from faketagger_tf.tagging.file_jobs import reading_row
-    from faketagger_tf.video.container import Clip
-    from faketagger_tf.video.read import read_frames
-
-    with Clip(path) as clip:
-        frames = _shown(clip.frames(), clip.count, "read")
-        tracks = read_frames(tagger, frames, values.every, values.fpr)
-        notes = [clip.fault] if clip.fault else []
-    if values.annotate:
-        _annotate(tagger, path, tracks, values)
-    best = min(tracks, key=lambda t: (not t.reading.found, t.reading.p_value))
-    shown = [t for t in tracks if t.reading.found or values.all] or [best]
-    return [
-        {
-            "file": path,
-            "track": each.track,
-            "face": each.face,
-            "start": round(each.start, 3),
-            "end": round(each.end, 3),
-            "looks": each.looks,
-            **reading_row(each.reading, tagger.config.payload_bits),
-            "notes": notes,
-            "error": "",
-        }
-        for each in shown
-    ]
-
-
-def _annotate(tagger, path: str, tracks, values) -> None:
-    """Writes the clip with its readings: a second pass that follows the same tracks."""
-    from faketagger_tf.tagging.annotate import annotate
-    from faketagger_tf.video.container import rewrite_clip
-    from faketagger_tf.video.tag import clip_tracker, track_canvas
-
-    readings = {each.track: each.reading for each in tracks}
-    size, bits = tagger.config.image_size, tagger.config.payload_bits
-
-    def draw(frames):
-        tracker = clip_tracker(tagger, values.every)
-        for frame in frames:
-            seen = []
-            for track in tracker.follow(frame.pixels):
-                if track.number in readings:
-                    canvas = track_canvas(tagger, track, frame.pixels)
-                    reading = readings[track.number]
-                    seen.append(
-                        dataclasses.replace(reading, corners=canvas.corners(size))
-                    )
-            yield dataclasses.replace(frame, pixels=annotate(frame.pixels, seen, bits))
-
-    rewrite_clip(path, values.annotate, draw)
-
-
 def _trace_text(row: dict) -> str:
     name, notes = printable(row["file"]), "".join(f"  ({n})" for n in row["notes"])
     what = "face" if row["face"] else "middle"
     place = f"{row['start']:.2f}-{row['end']:.2f} s  {what} {row['track']}"
-    p_value, looks = f"p {row['p_value']:.2g}", f"{row['looks']} looks"
+    p_value, looks = common.p_values(row), f"{row['looks']} looks"
     if not row["found"]:
         return f"{name}  {place}  no tag  {p_value}  {looks}{one_line(notes)}"
     mirrored = "  mirrored" if row["mirrored"] else ""
     return (
         f"{name}  {place}  payload {row['payload']}  {p_value}  {looks}  "
-        f"{row['corrected_bits']} bits corrected{mirrored}{one_line(notes)}"
+        f"{row['corrected_bits']} bits corrected{mirrored}{common.record_text(row)}"
+        f"{one_line(notes)}"
     )
 
 
@@ -316,10 +245,9 @@ def _refuse(values, flags: dict) -> None:
     for name, absent in flags.items():
         if getattr(values, name, absent) not in (absent, ""):
             flag = "--" + name.replace("_", "-")
-            where = f" or in {common.REGISTRY_VARIABLE}" if name == "registry" else ""
             raise ValueError(
                 f"{flag} is for photos, and not for clips. Received: a clip, and "
-                f"{getattr(values, name)!r} for {flag}{where}."
+                f"{getattr(values, name)!r} for {flag}."
             )
 
 

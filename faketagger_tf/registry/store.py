@@ -78,20 +78,15 @@ def open_registry(url: str) -> Registry:
         ValueError: another kind of URL, or a package is not installed.
     """
     registry = Registry(url)
-    with registry.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    script = ScriptDirectory.from_config(_alembic())
-    if found == script.get_current_head():
+    state, revision = _state(registry)
+    if state == "current":
         return registry
-    if found is None:
-        problem = "holds no registry yet; `faketagger registry init` makes one"
-    elif found in {revision.revision for revision in script.walk_revisions()}:
-        problem = (
-            f"has older tables ({found}); `faketagger registry init` brings them up to "
-            "date"
-        )
-    else:
-        problem = f"was made by a newer version ({found})"
+    problem = {
+        "none": "holds no registry yet; `faketagger registry init` makes one",
+        "older": f"has older tables ({revision}); `faketagger registry init` brings "
+        "them up to date",
+        "unknown": f"was made by a newer version, or another program ({revision})",
+    }[state]
     raise RegistryError(f"The database {registry.name!r} {problem}.")
 
 
@@ -99,13 +94,62 @@ def init_registry(url: str) -> Registry:
     """Makes the tables, or brings them up to date; then as `open_registry`.
 
     Harmless where nothing is to be done. Let one process at a time do it.
+
+    Raises:
+        RegistryError, ValueError: as `open_registry`, or it is another program's SQLite
+            file, which is left as it is.
     """
     registry = Registry(url)
-    config = _alembic()
-    with registry.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    state, _ = _state(registry)
+    if state == "none" and not _is_missing(registry):
+        _refuse_others(registry)
+    if state in ("none", "older"):
+        config = _alembic()
+        with registry.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     return open_registry(url)
+
+
+def _state(registry: Registry) -> tuple[str, str]:
+    """("none", "current", "older" or "unknown"; the tables' revision)."""
+    if _is_missing(registry):  # SQLite would make an empty file.
+        return "none", ""
+    with registry.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    script = ScriptDirectory.from_config(_alembic())
+    known = {revision.revision for revision in script.walk_revisions()}
+    revision = ", ".join(found)
+    if not found:
+        return "none", ""
+    if revision == script.get_current_head():
+        return "current", revision
+    return ("older" if revision in known else "unknown"), revision
+
+
+def _is_missing(registry: Registry) -> bool:
+    url = registry.engine.url
+    return (
+        url.get_backend_name() == "sqlite"
+        and not url.database.startswith("file:")
+        and not os.path.exists(url.database)
+    )
+
+
+def _refuse_others(registry: Registry) -> None:
+    """Refuses an SQLite file that has tables, none of which is ours.
+
+    Programs share a PostgreSQL database, but hardly ever a file.
+    """
+    if registry.engine.name != "sqlite":
+        return
+    with registry.connect() as connection:
+        tables = sa.inspect(connection).get_table_names()
+    if tables:
+        raise RegistryError(
+            f"The database {registry.name!r} is another program's. Received: one with "
+            f"the table {tables[0]!r}. Accepted: a file that is not there yet."
+        )
 
 
 def _alembic() -> Config:

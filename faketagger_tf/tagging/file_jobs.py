@@ -410,11 +410,16 @@ def reading_row(reading: Reading, payload_bits: int) -> dict:
 
 
 def comparison_row(face: Comparison, payload_bits: int) -> dict:
-    """Returns what `compare.verify` says about a face as plain values."""
+    """Returns what `compare.verify` says about a face as plain values.
+
+    "other_payload" is that of another tag which is there instead; None without one.
+    """
+    other = face.suspect.payload if face.suspect.found and not face.intact else None
     return {
         "payload": format_payload(face.original.payload, payload_bits),
         "intact": face.intact,
-        "p_value": face.suspect.p_value if face.suspect else None,
+        "other_payload": None if other is None else format_payload(other, payload_bits),
+        "p_value": face.suspect.p_value,
         "changed_face": face.changed_face,
         "changed_around": face.changed_around,
         "box": _box(face.original.box),

@@ -513,7 +513,7 @@ class Tagger:
                 return seen[-len(arguments[1]) :]
 
             reading = search(photo, canvas, size, note)
-            return _with_nearest(reading, seen) if payloads is not None else reading
+            return with_nearest(reading, seen) if payloads is not None else reading
 
         _check_photo(photo)
         upright = self._upright_canvases(photo)
@@ -604,7 +604,11 @@ class Tagger:
         return self._logits_at(photo, canvases, 1, False)
 
     def readings_of(
-        self, logits: np.ndarray, canvases: Sequence[Canvas], fpr: float = FPR
+        self,
+        logits: np.ndarray,
+        canvases: Sequence[Canvas],
+        fpr: float = FPR,
+        issued: PayloadIndex | None = None,
     ) -> list[Reading]:
         """What logits say, be they of one look at a canvas or the sum of many.
 
@@ -612,6 +616,8 @@ class Tagger:
             logits: [N, L], from `logits_at`.
             canvases: N, where they were read.
             fpr: as for `examine`.
+            issued: payloads, from `index`. The reading nearest to any is told, so that
+                the canvases are to be those of one face.
 
         Returns:
             One reading per canvas.
@@ -649,6 +655,30 @@ class Tagger:
                 mirrored=canvas.mirrored,
             )
             readings.append(reading)
+        if issued is None:
+            return readings
+        readings = [
+            dataclasses.replace(
+                reading, registered_p_value=1.0, registered_payloads=len(issued)
+            )
+            for reading in readings
+        ]
+        nearest = issued.search(logits, max(PLACES, len(logits)), self.registered)
+        if nearest.payload is not None:
+            place = nearest.place
+            p_value = min(1.0, nearest.p_value * canvases[place].directions)
+            told = {
+                "registered_payload": nearest.payload,
+                "registered_p_value": p_value,
+            }
+            if p_value <= fpr:
+                told |= {
+                    "found": True,
+                    "payload": nearest.payload,
+                    "corrected_bits": nearest.differing,
+                    "bit_error_estimate": nearest.differing / self.config.message_bits,
+                }
+            readings[place] = dataclasses.replace(readings[place], **told)
         return readings
 
     def logits(self, photo: np.ndarray) -> list[np.ndarray]:
@@ -692,38 +722,9 @@ class Tagger:
         tight: bool = False,
         issued: PayloadIndex | None = None,
     ) -> list[Reading]:
-        """Reads canvases of a photo, of which `photo` is `factor` times smaller.
-
-        Of issued payloads the reading nearest to any is told, so that the canvases are
-        to be those of one face.
-        """
+        """Reads canvases of a photo, of which `photo` is `factor` times smaller."""
         logits = self._logits_at(photo, canvases, factor, tight)
-        readings = self.readings_of(logits, canvases, fpr)
-        if issued is None:
-            return readings
-        readings = [
-            dataclasses.replace(
-                reading, registered_p_value=1.0, registered_payloads=len(issued)
-            )
-            for reading in readings
-        ]
-        nearest = issued.search(logits, max(PLACES, len(logits)), self.registered)
-        if nearest.payload is not None:
-            place = nearest.place
-            p_value = min(1.0, nearest.p_value * canvases[place].directions)
-            told = {
-                "registered_payload": nearest.payload,
-                "registered_p_value": p_value,
-            }
-            if p_value <= fpr:
-                told |= {
-                    "found": True,
-                    "payload": nearest.payload,
-                    "corrected_bits": nearest.differing,
-                    "bit_error_estimate": nearest.differing / self.config.message_bits,
-                }
-            readings[place] = dataclasses.replace(readings[place], **told)
-        return readings
+        return self.readings_of(logits, canvases, fpr, issued)
 
     def _logits_at(self, photo, canvases, factor, tight) -> np.ndarray:
         pixels = self._canvas_pixels(photo, canvases, factor)
@@ -742,7 +743,7 @@ class Tagger:
         return np.stack(images).astype(np.float32) / 255.0
 
 
-def _with_nearest(reading: Reading, seen: list[Reading]) -> Reading:
+def with_nearest(reading: Reading, seen: list[Reading]) -> Reading:
     """A face's reading with the nearest issued payload of all that was seen of it."""
     nearest = min(seen, key=lambda other: other.registered_p_value)
     return dataclasses.replace(

@@ -25,6 +25,8 @@ from faketagger_tf.files import write_atomic
 DEMUXERS = "mov,matroska"  # FFmpeg's names: MP4 and MOV, WebM and MKV.
 CODECS = {"h264": "H.264", "hevc": "HEVC", "vp9": "VP9", "av1": "AV1"}
 MAX_PIXELS = 4096 * 2304  # Of a frame: a decoder holds up to some twenty of them.
+# Bytes of sound and subtitles that may come before the first frame: they are held.
+MAX_WAITING = 64 << 20
 MIN_SIDE = 96  # As for photos, see `tagging.tagger.MIN_SIDE`.
 PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
@@ -98,6 +100,9 @@ class Clip:
             self.container.close()
             raise
         self.stream.thread_type = "AUTO"
+        # A frame may be larger than the file's head says; its blocks may stand out.
+        most = MAX_PIXELS * 11 // 10
+        self.stream.codec_context.options = {"max_pixels": str(most)}
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         duration = self.container.duration
         self.seconds = duration / av.time_base if duration and duration > 0 else None
@@ -345,14 +350,24 @@ def _write(clip: Clip, path: str, change, crf, preset, strict) -> Written:
                 stream = copies.get(packet.stream.index)
                 if stream is not None and packet.dts is not None:
                     if not opened:
-                        waiting.append(packet)
+                        wait(packet)
                         return
                     packet.stream = stream
                     output.mux(packet)
 
+            def wait(packet: av.Packet) -> None:
+                nonlocal held
+                waiting.append(packet)
+                held += packet.size
+                if held > MAX_WAITING:
+                    raise ValueError(
+                        "The clip's sound and subtitles must lie beside its frames. "
+                        f"Received: {held:,} bytes of them before the first frame."
+                    )
+
             # Streams are fixed once the first packet is written, and the frames' size
             # is known with the first one: what comes before it waits.
-            opened, waiting = False, []
+            opened, waiting, held = False, [], 0
             count, seconds = 0, 0.0
             for frame in change(clip.frames(copy)):
                 if not opened:

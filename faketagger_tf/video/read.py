@@ -6,11 +6,12 @@ is blurred, coded badly or hidden: its size is its weight. It is limited to `LIM
 times the median of the track's looks so far, so that no single frame decides. Only the
 size of the logits is used, never their signs, so that the weights favour no message.
 
-The sum is decoded once. Frames of one clip are not independent: an untagged face looks
-alike in all of them, so that their sum is about as surprising as one frame, and not
-less. The p-value is therefore that of one face in a photo, whose calibration allows for
-a search over many places (`messages.presence`); a track is looked at in `WAYS` only.
-docs/video.md says what was measured on untagged clips.
+The sum is decoded once, and compared with the payloads that were issued where they are
+given. Frames of one clip are not independent: an untagged face looks alike in all of
+them, so that their sum is about as surprising as one frame, and not less. The p-value
+is therefore that of one face in a photo, whose calibration allows for a search over
+many places (`messages.presence`); a track is looked at in `WAYS` only. docs/video.md
+says what was measured on untagged clips.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from faketagger_tf.messages.registered import PayloadIndex
 from faketagger_tf.tagging.search import WAYS, rank
-from faketagger_tf.tagging.tagger import FPR, Reading, Tagger
+from faketagger_tf.tagging.tagger import FPR, Reading, Tagger, with_nearest
 from faketagger_tf.video.container import Frame
 from faketagger_tf.video.tag import clip_tracker, track_canvas
 from faketagger_tf.video.tracks import Track
@@ -125,16 +127,22 @@ class ClipReader:
             total.add(frame.time, looked, canvases, track.points is not None)
         return tracks
 
-    def readings(self, fpr: float = FPR) -> list[TrackReading]:
+    def readings(
+        self, fpr: float = FPR, payloads: PayloadIndex | None = None
+    ) -> list[TrackReading]:
         """What the looks say so far: one reading per track, in order of time.
 
         Args:
             fpr: largest p-value of a reading that is found, per track.
+            payloads: those that were issued, from `Tagger.index`. A sum that is near
+                enough to one is found, too, as for `Tagger.examine`.
         """
         rows = []
         for number, total in sorted(self._sums.items()):
-            read = self.tagger.readings_of(total.total(), total.canvases, fpr)
+            read = self.tagger.readings_of(total.total(), total.canvases, fpr, payloads)
             best = min(read, key=rank)
+            if payloads is not None:
+                best = with_nearest(best, read)
             rows.append(
                 TrackReading(
                     number, total.face, total.start, total.end, total.count, best
@@ -144,10 +152,14 @@ class ClipReader:
 
 
 def read_frames(
-    tagger: Tagger, frames: Iterable[Frame], every: int = EVERY, fpr: float = FPR
+    tagger: Tagger,
+    frames: Iterable[Frame],
+    every: int = EVERY,
+    fpr: float = FPR,
+    payloads: PayloadIndex | None = None,
 ) -> list[TrackReading]:
     """Reads a clip's frames to their end; see `ClipReader`."""
     reader = ClipReader(tagger, every)
     for frame in frames:
         reader.look(frame)
-    return reader.readings(fpr)
+    return reader.readings(fpr, payloads)

@@ -1,15 +1,19 @@
 import json
 import pathlib
+import signal
+import subprocess
 import sys
+import time
 
 import av
+import numpy as np
 import pytest
 
 from faketagger_tf import deepfake as photo_deepfake
 from faketagger_tf.video.container import Clip
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "video"))
-from clips import encode, moving_face, sound_packets
+from clips import encode, flat, moving_face, sound_packets
 
 
 @pytest.fixture
@@ -54,9 +58,13 @@ def test_a_clip_that_does_not_read_is_not_written(faketagger, clip, tmp_path, ca
     [
         (("tag", "CLIP", "b.jpg"), "OUT must end in one of .mp4"),
         (("tag", "CLIP", "CLIP", "--overwrite"), "another file than IN"),
-        (("tag", "CLIP", "b.mp4", "--registry=sqlite:///a.db"), "--registry is for"),
+        (("tag", "CLIP", "b.mp4", "--refine=9"), "--refine is for photos"),
+        (("tag", "CLIP", "b.mp4", "--sign"), "--sign is for photos"),
         (("tag", "CLIP", "b.mp4", "--quality=90"), "--quality is for photos"),
-        (("tag", "CLIP", "b.mp4", "--strength=auto"), "must be a number for a clip"),
+        (
+            ("tag", "CLIP", "b.mp4", "--strength=0.5", "--promise=web"),
+            "--strength must be auto",
+        ),
         (("tag", "CLIP", "b.webm", "--preset=fast"), "--preset must be one of"),
         (("tag", "PHOTO", "b.png", "--crf=20"), "--crf is for clips"),
         (("tag", "PHOTO", "b.mp4"), "OUT must end in one of"),
@@ -76,6 +84,120 @@ def test_mistakes(faketagger, clip, photo, tmp_path, capsys, arguments, sentence
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == files
+
+
+def test_a_promise_chooses_the_strength(faketagger, clip, tmp_path, capsys):
+    tagged = tmp_path / "tagged.mp4"
+    arguments = ("--promise=archive", "--crf=16", "--preset=fast", "--json")
+    assert faketagger("tag", clip, tagged, *arguments) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["p_value"] < 1e-6 and isinstance(row["broken"], list)
+
+
+def test_a_registry_issues_the_payload_and_knows_it(
+    faketagger, clip, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("FAKETAGGER_REGISTRY", f"sqlite:///{tmp_path}/tags.db")
+    tagged, table = tmp_path / "tagged.mp4", tmp_path / "tags.csv"
+    assert faketagger("registry", "init") == 0
+    capsys.readouterr()
+    arguments = ("--owner=Zoë", "--crf=16", "--strength=1", f"--csv={table}", "--json")
+    assert faketagger("tag", clip, tagged, *arguments) == 0
+    payload = json.loads(capsys.readouterr().out)["payload"]
+    assert payload in table.read_text()
+    assert faketagger("trace", tagged, "--every=2", "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["payload"], row["record_owner"]) == (payload, "Zoë")
+    assert row["record_file"] == str(tagged) and row["registered_payloads"] == 1
+    assert faketagger("trace", tagged) == 0
+    assert "owner 'Zoë'" in capsys.readouterr().out
+    assert faketagger("registry", "check") == 0
+    # Its own tag is found: a second one would erase it, and no payload is issued.
+    again = tmp_path / "again.mp4"
+    assert faketagger("tag", tagged, again) == 2
+    assert "carries a tag already" in capsys.readouterr().err
+    assert faketagger("registry", "list", "--json") == 0
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def forge_duration(path, target):
+    """Writes an MP4 whose head declares half a year."""
+    data = bytearray(pathlib.Path(path).read_bytes())
+    for box in (b"mvhd", b"mdhd"):
+        at = data.index(box) + 16  # Version and flags, two times, ticks a second.
+        data[at + 4 : at + 8] = b"\xff\xff\xff\xf0"
+    target.write_bytes(data)
+
+
+def test_a_huge_declared_duration(faketagger, clip, tmp_path, capsys):
+    forged, tagged = tmp_path / "forged.mp4", tmp_path / "tagged.mp4"
+    forge_duration(clip, forged)
+    assert faketagger("trace", forged, "--json") == 1
+    assert json.loads(capsys.readouterr().out)["end"] < 1
+    assert faketagger("tag", forged, tagged, "--crf=16", "--strength=1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 8
+
+
+def test_one_frame(faketagger, tmp_path, capsys):
+    clip = encode(tmp_path / "one.mp4", moving_face(), count=1)
+    tagged = tmp_path / "tagged.mp4"
+    arguments = ("--crf=14", "--strength=1", "--payload=7")
+    assert faketagger("tag", clip, tagged, *arguments) == 0
+    capsys.readouterr()
+    assert faketagger("trace", tagged, "--json") == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["payload"], row["looks"]) == ("0x00000007", 1)
+
+
+def test_files_that_are_no_clips(faketagger, tmp_path, capsys):
+    """One sentence each, whatever the command, and nothing is left behind."""
+    sound, text, empty = (tmp_path / f"{n}.mp4" for n in ("sound", "text", "empty"))
+    with av.open(str(sound), "w") as output:
+        stream = output.add_stream("aac", rate=48000)
+        heard = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), "fltp", "mono"
+        )
+        heard.sample_rate = 48000
+        output.mux(stream.encode(heard))
+        output.mux(stream.encode(None))
+    text.write_text("no clip at all " * 99)
+    empty.write_bytes(b"")
+    (tmp_path / "folder.mp4").mkdir()
+    files = sorted(tmp_path.iterdir())
+    for name, sentence in (
+        (sound, "no moving picture"),
+        (text, "cannot be read"),
+        (empty, "cannot be read"),
+    ):
+        for command in ("tag", "trace", "deepfake"):
+            target = [] if command == "trace" else [tmp_path / "out" / "b.mp4"]
+            assert faketagger(command, name, *target) == 2
+            error = capsys.readouterr().err
+            assert sentence in error and error.count("\n") == 1, (command, name)
+    assert faketagger("trace", sound, text) == 2
+    assert "2 of 2 files failed" in capsys.readouterr().err
+    left = [p for p in sorted(tmp_path.iterdir()) if p.name != "out"]
+    assert left == files
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_an_interrupted_run(tmp_path):
+    """Ctrl-C in the middle of a long clip, in a process of its own."""
+    clip = encode(tmp_path / "long.mp4", flat, count=3000)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "faketagger_tf", "tag", clip, str(out / "b.mp4")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    # The file is begun once frames are being changed.
+    while process.poll() is None and not (out.exists() and list(out.iterdir())):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.decode().splitlines()[-1].endswith("Interrupted.")
+    assert list(out.iterdir()) == []
 
 
 def test_a_damaged_clip_is_traced_and_said_so(faketagger, tmp_path, capsys):

@@ -137,6 +137,25 @@ def test_files_that_are_no_clips(tmp_path, monkeypatch):
         Clip(encode(tmp_path / "large.mp4", count=1))
 
 
+def test_frames_that_are_larger_than_declared_are_not_decoded(tmp_path, monkeypatch):
+    """The limit is the decoder's own: no memory is taken for such a frame."""
+    source = encode(tmp_path / "a.mkv", count=2)
+    monkeypatch.setattr(container, "MAX_PIXELS", 200 * 200)
+    monkeypatch.setattr(container, "_check_size", lambda width, height: None)
+    with (
+        Clip(source) as clip,
+        pytest.raises(ValueError, match="No frame of the clip can be read"),
+    ):
+        next(clip.frames())
+
+
+def test_sound_that_comes_long_before_the_picture(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(container, "MAX_WAITING", 100)
+    with pytest.raises(ValueError, match=r"beside its frames. Received: \d+ bytes"):
+        rewrite_clip(clip, tmp_path / "b.mp4", unchanged)
+    assert not (tmp_path / "b.mp4").exists()
+
+
 def test_one_frame(tmp_path):
     source = encode(tmp_path / "a.mp4", count=1)
     written = rewrite_clip(source, tmp_path / "b.mp4", unchanged)
