@@ -153,7 +153,7 @@ def test_a_killed_run_is_resumed(library, url, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
-        end = time.monotonic() + 3000
+        end = time.monotonic() + 600
         while len(list(out.rglob("*.*g"))) < 2:
             assert run.poll() is None, "it was over before it was killed"
             assert time.monotonic() < end
