@@ -18,7 +18,6 @@ import math
 import pathlib
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -442,16 +441,10 @@ def train(options: JointOptions) -> int:
     parse_chains(options.cover_manipulation)
     for spec in options.manipulation:
         joint.parse_share(spec)
-    folder = loop.check_output(
-        run.output,
-        config.to_json(),
-        CONFIG,
-        flagfile(options),
-        first=loop.shard_of(strategy)[1] == 0,
+    folder, run = loop.open_run(
+        run, strategy, config.to_json(), CONFIG, flagfile(options)
     )
-    run = loop.with_precision(run, folder)
     options = dataclasses.replace(options, run=run)
-    keras.utils.set_random_seed(run.seed)
     geometry = {
         "image_size": config.image_size,
         "canvas_scale": config.canvas_scale,
