@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= drawn
 RUN ?= runs/demo
+PHOTOS ?= 400
 # What the exports and the benchmarks take: a preset or a trained run's folder; the page
 # takes a preset.
 TAGGER ?= portrait128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-fast test-jax test-web evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-video.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,10 +32,10 @@ demo: $(BIN)/.ready  ## train, evaluate, export and read back, on drawn faces or
 	  $(RUN)/tagged.png $(RUN)/swapped.jpg
 
 test: $(BIN)/.ready  ## the whole test suite, offline
-	$(BIN)/python -m pytest --ignore=tests/web
+	$(BIN)/python -m pytest --ignore=tests/web --ignore=tests/pipelines
 
 test-fast: $(BIN)/.ready  ## the tests that take less than a second, in about a minute
-	$(BIN)/python -m pytest --ignore=tests/web -m "not slow"
+	$(BIN)/python -m pytest --ignore=tests/web --ignore=tests/pipelines -m "not slow"
 
 # Keras' JAX backend lives in an environment of its own: JAX slows TensorFlow's import.
 .venv-jax/.ready: requirements-jax.txt
@@ -47,6 +48,18 @@ test-jax: $(BIN)/.ready .venv-jax/.ready  ## one training step on Keras' JAX bac
 
 test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chromium
 	$(BIN)/python -m pytest tests/web
+
+# Beam needs an older Pillow and protobuf than the rest.
+.venv-beam/.ready: requirements-beam.txt
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+test-beam: .venv-beam/.ready  ## the pipelines, in an environment without TensorFlow
+	.venv-beam/bin/python -m pytest --confcutdir=tests/pipelines tests/pipelines pipelines
+
+bench-scale: .venv-beam/.ready  ## the command beside the pipelines; PHOTOS=400
+	.venv-beam/bin/python -m benchmarks.scale --photos=$(PHOTOS) --output=build/scale
 
 evaluate: $(BIN)/.ready  ## the tables of the shipped presets' cards, on drawn faces or DATA=folder
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/portrait128_evaluate.cfg \
@@ -138,4 +151,4 @@ tfa-parity: .venv-tfa/.ready $(BIN)/.ready  ## our image operations against tens
 	  --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-jax .venv-tfa .venv-rivagan .venv-cvvdp runs build
+	rm -rf .venv .venv-jax .venv-tfa .venv-rivagan .venv-cvvdp .venv-beam runs build

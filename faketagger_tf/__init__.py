@@ -5,12 +5,13 @@ Importing this package does not import TensorFlow; what it offers does, on first
 
 import importlib
 
+DEFAULT_PRESET = "face128"  # What commands use unless told otherwise.
 _LAZY = {
     "Reading": "tagging.tagger",
     "Tagger": "tagging.tagger",
     "load_preset": "presets",
 }
-__all__ = ["Reading", "Tagger", "load_preset"]
+__all__ = ["DEFAULT_PRESET", "Reading", "Tagger", "load_preset"]
 
 
 def __getattr__(name: str):

@@ -69,10 +69,12 @@ class Gate:
     def __init__(self, limit: int = HUGE):
         self._limit, self._lock = limit, threading.Lock()
 
-    def __call__(self, path: str | os.PathLike) -> contextlib.AbstractContextManager:
+    def __call__(
+        self, photo: str | os.PathLike | bytes
+    ) -> contextlib.AbstractContextManager:
         from faketagger_tf.photos.photo_file import count_pixels
 
-        huge = count_pixels(path) > self._limit
+        huge = count_pixels(photo) > self._limit
         return self._lock if huge else contextlib.nullcontext()
 
 

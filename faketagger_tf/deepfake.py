@@ -1,23 +1,44 @@
-"""A face swap on a photo, so that anyone can try what a tag survives.
+"""Deepfakes of whole photos, so that anyone can try what a tag survives.
 
-The classic pipeline: find the face, align it, run the autoencoder with the other
-identity's decoder, match its colours and blend it back by Poisson editing (Perez et
-al. 2003, `cv2.seamlessClone`).
+Three kinds, each of which finds the faces first:
+
+- `swap_faces`, the classic pipeline: align the face, run the autoencoder with the other
+  identity's decoder, match its colours and blend it back by Poisson editing (Perez et
+  al. 2003, `cv2.seamlessClone`);
+- `swap_faces_by_graphics`, as FaceForensics++ has it (Roessler et al. 2019, "FaceSwap"):
+  a donor's face warped to the landmarks, matched in colour and blended in;
+- `reenact_faces`: the face's own pixels, warped to another expression.
+
+The fourth, entire synthesis, needs no face: `models.regenerate_photo`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import cv2
 import keras
 import numpy as np
 
+from faketagger_tf.manipulations import MANIPULATIONS, Range, parse_chain
+from faketagger_tf.manipulations.blend import poisson_clone
+from faketagger_tf.manipulations.donors import donor_names, fit_donor, load_donor
 from faketagger_tf.manipulations.face import face_mask, match_colour
+from faketagger_tf.manipulations.mesh import CANVAS_SCALE, hull_mask, mesh_points
+from faketagger_tf.manipulations.reenactment import (
+    EXPRESSION,
+    RING_AXES,
+    canvas_places,
+    expression_field,
+    paint_mouth,
+)
 from faketagger_tf.models import FaceswapConfig, swap_function
 from faketagger_tf.photos import similarity_from_landmarks, warp_canvas
 from faketagger_tf.photos.faces import Face, detect_faces
 
 MASK = (0.40, 0.46)  # Half axes of the ellipse that is exchanged, in face crops.
-MIN_FACE = 24  # Side in photo pixels of the smallest crop that is swapped.
+MIN_FACE = 24  # Side in photo pixels of the smallest face that is changed.
+LATTICE = 128  # Points a side, over the canvas, at which a warp is computed.
 
 
 def swap_faces(
@@ -44,30 +65,23 @@ def swap_faces(
         ValueError: the model has no such identity, or fewer faces could be swapped.
     """
     check_identity(config, identity)
-    faces = detect_faces(photo) if faces is None else faces
     size = config.face_size
     canvas_size = round(size / config.face_region)
     render = swap_function(model, identity)
-    swapped, count = photo, 0
-    for face in faces:
+
+    def change(photo, face):
         matrix = similarity_from_landmarks(
             face.landmarks, canvas_size, config.canvas_scale
         )
         matrix[:, 2] -= (canvas_size - size) / 2
         if size / np.hypot(matrix[0, 0], matrix[1, 0]) < MIN_FACE:
-            continue
-        crop = warp_canvas(swapped, matrix, size)[None].astype(np.float32) / 255
+            return None
+        crop = warp_canvas(photo, matrix, size)[None].astype(np.float32) / 255
         result = keras.ops.convert_to_numpy(render(crop))
         result = match_colour(np, result, crop, face_mask("feather", size, 0, size))[0]
-        blended = _blend(swapped, result, matrix)
-        if blended is not None:
-            swapped, count = blended, count + 1
-    if count < least:
-        raise ValueError(
-            "The photo has no face that could be swapped. "
-            f"Received: {photo.shape[1]}x{photo.shape[0]} pixels, {len(faces)} faces."
-        )
-    return swapped, count
+        return _blend(photo, result, matrix)
+
+    return _change_faces(photo, faces, least, change, "swapped")
 
 
 def check_identity(config: FaceswapConfig, identity: str) -> None:
@@ -106,20 +120,199 @@ def _blend(photo: np.ndarray, face: np.ndarray, matrix: np.ndarray):
     (a, b, c), (d, e, f) = matrix / size
     across, down = a * x + b * y + c - 0.5, d * x + e * y + f - 0.5
     inside = (across / MASK[0]) ** 2 + (down / MASK[1]) ** 2 < 1
-    # seamlessClone needs a border of pixels to tie the gradient field to.
-    inside[[0, -1], :] = inside[:, [0, -1]] = False
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    if len(rows) < 4 or len(columns) < 4:
-        return None
-    # The clone is centred on the middle of the mask's bounding box.
-    middle = (
-        int(columns[0] + (columns[-1] - columns[0] + 1) // 2),
-        int(rows[0] + (rows[-1] - rows[0] + 1) // 2),
-    )
     target = np.ascontiguousarray(photo[top:bottom, left:right])
-    clone = cv2.seamlessClone(
-        pixels, target, inside.astype(np.uint8) * 255, middle, cv2.NORMAL_CLONE
-    )
+    clone = poisson_clone(target, pixels, inside)
+    if clone is None:
+        return None
     result = photo.copy()
     result[top:bottom, left:right] = clone
+    return result
+
+
+def swap_faces_by_graphics(
+    photo: np.ndarray,
+    donor: str = "*",
+    rng: np.random.Generator | None = None,
+    faces: list[Face] | None = None,
+    least: int = 1,
+) -> tuple[np.ndarray, int]:
+    """Puts a donor's face onto every face of a photo by computer graphics.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB, upright.
+        donor: one of `manipulations.donors.DONORS`: drawn, or a composite of many
+            people. `*` draws one for each face.
+        rng: draws the donors; a fixed one by default.
+        faces, least: as for `swap_faces`.
+
+    Returns:
+        A new photo of the same shape, and how many faces were swapped.
+
+    Raises:
+        ValueError: there is no such donor, or fewer faces could be swapped.
+    """
+    names = donor_names(donor)
+    rng = np.random.default_rng(0) if rng is None else rng
+
+    def change(photo, face):
+        points = mesh_points(face.landmarks)
+        square = _square_around(photo, points)
+        if square is None:
+            return None
+        left, top, right, bottom = square
+        target = np.ascontiguousarray(photo[top:bottom, left:right])
+        chosen = load_donor(names[rng.integers(len(names))])
+        landmarks = face.landmarks - (left, top)
+        pixels, mask = fit_donor(chosen, landmarks, bottom - top, right - left)
+        weights = (mask > 0).astype(np.float32)[..., None]
+        if not weights.any():
+            return None
+        pair = (p[None].astype(np.float32) / 255 for p in (pixels, target))
+        matched = match_colour(np, *pair, weights)[0]
+        matched = np.clip(np.rint(255 * matched), 0, 255).astype(np.uint8)
+        clone = poisson_clone(target, matched, mask)
+        if clone is None:
+            return None
+        result = photo.copy()
+        result[top:bottom, left:right] = clone
+        return result
+
+    return _change_faces(photo, faces, least, change, "swapped")
+
+
+def reenact_faces(
+    photo: np.ndarray,
+    expression: Mapping[str, float] | None = None,
+    rng: np.random.Generator | None = None,
+    faces: list[Face] | None = None,
+    least: int = 1,
+) -> tuple[np.ndarray, int]:
+    """Gives every face of a photo another expression and turn of the head.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB, upright.
+        expression: amounts by the names of `manipulations.reenactment.EXPRESSION`, as
+            `parse_expression` gives them; what is left out stays as it is. None draws
+            one for each face, from the ranges that `reenact` has by default.
+        rng: draws the expressions; a fixed one by default.
+        faces, least: as for `swap_faces`.
+
+    Returns:
+        A new photo of the same shape, and how many faces were changed.
+
+    Raises:
+        ValueError: fewer faces could be changed.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+
+    def change(photo, face):
+        amounts = expression
+        if amounts is None:
+            amounts = {
+                parameter.name: rng.uniform(
+                    parameter.default.low, parameter.default.high
+                )
+                for parameter in MANIPULATIONS["reenact"].parameters
+            }
+        return _reenact(photo, face, amounts)
+
+    return _change_faces(photo, faces, least, change, "changed")
+
+
+def parse_expression(text: str) -> dict[str, float] | None:
+    """Reads an expression such as "mouth=0.8,turn=-0.5"; None for an empty text.
+
+    Raises:
+        ValueError: a name or an amount that `reenact` does not take.
+
+    Example:
+        >>> parse_expression("mouth=0.8,turn=-0.5")
+        {'mouth': 0.8, 'turn': -0.5}
+    """
+    if not text.strip():
+        return None
+    (step,) = parse_chain(f"reenact({text})").steps
+    named = zip(EXPRESSION, step.arguments, strict=True)
+    return {name: value for name, value in named if not isinstance(value, Range)}
+
+
+def _change_faces(photo, faces, least: int, change, verb: str):
+    """Applies `change(photo, face)`, which may refuse with None, to every face."""
+    faces = detect_faces(photo) if faces is None else faces
+    changed, count = photo, 0
+    for face in faces:
+        result = change(changed, face)
+        if result is not None:
+            changed, count = result, count + 1
+    if count < least:
+        raise ValueError(
+            f"The photo has no face that could be {verb}. "
+            f"Received: {photo.shape[1]}x{photo.shape[0]} pixels, {len(faces)} faces."
+        )
+    return changed, count
+
+
+def _square_around(photo: np.ndarray, points: np.ndarray):
+    """(left, top, right, bottom) in a photo around points; None if too little is inside."""
+    size = np.array(photo.shape[1::-1])
+    left, top = np.clip(np.floor(points.min(0)) - 4, 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(0)) + 4, 0, size).astype(int)
+    small = min(right - left, bottom - top) < MIN_FACE
+    return None if small else (left, top, right, bottom)
+
+
+def _reenact(photo: np.ndarray, face: Face, expression: Mapping[str, float]):
+    """One face of `reenact_faces`; None if it lies outside of the photo."""
+    matrix = similarity_from_landmarks(face.landmarks, LATTICE, CANVAS_SCALE)
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * RING_AXES * LATTICE
+    corners = corners / CANVAS_SCALE + LATTICE / 2
+    square = _square_around(photo, corners @ back[:, :2].T + back[:, 2])
+    if square is None:
+        return None
+    left, top, right, bottom = square
+    target = np.ascontiguousarray(photo[top:bottom, left:right])
+    amounts = np.array([expression.get(n, 0.0) for n in EXPRESSION], np.float32)
+
+    own = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    own = (own / LATTICE - 0.5) * CANVAS_SCALE + 0.5
+    field = expression_field(canvas_places(LATTICE), own) @ amounts
+    moves = field.reshape(LATTICE, LATTICE, 2) * (LATTICE / CANVAS_SCALE)
+    # From moves on the canvas to moves in the photo.
+    moves = (moves @ back[:, :2].T).astype(np.float32)
+
+    x, y = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
+    places = np.stack([x, y], -1) @ matrix[:, :2].T + matrix[:, 2]
+    lattice = (places - 0.5).astype(np.float32)
+    moves = cv2.remap(
+        moves,
+        lattice[..., 0],
+        lattice[..., 1],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    row, column = np.mgrid[: bottom - top, : right - left].astype(np.float32)
+    warped = cv2.remap(
+        target,
+        column - moves[..., 0],
+        row - moves[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    inside = hull_mask(
+        mesh_points(face.landmarks - (left, top)), bottom - top, right - left
+    )
+    brightness = target[inside > 0].mean() / 255 if inside.any() else 0.5
+    units = (places / LATTICE - 0.5) * CANVAS_SCALE + 0.5
+    colours, weights = paint_mouth(
+        np,
+        units.reshape(-1, 2).astype(np.float32),
+        amounts[None],
+        np.array([brightness], np.float32),
+        own,
+    )
+    colours, weights = (p.reshape(*units.shape[:2], -1) for p in (colours, weights))
+    mixed = warped + weights * (255 * colours - warped)
+    result = photo.copy()
+    result[top:bottom, left:right] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return result

@@ -101,11 +101,12 @@ def colliding(paths: Iterable[str | os.PathLike]) -> list[list[str]]:
     groups: dict[str, list[str]] = collections.defaultdict(list)
     for path in paths:
         name = os.fsdecode(path)
-        groups[_folded(os.path.abspath(name))].append(name)
+        groups[folded(os.path.abspath(name))].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Returns what two paths have in common that are one file on some disks."""
     # Folding may undo the composition and the other way round: Unicode's own recipe.
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
     # Windows and its shares drop blanks and dots at the end of a name.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from faketagger_tf import DEFAULT_PRESET as DEFAULT_PRESET
 from faketagger_tf.config import (
     TaggerConfig,
     read_json_dataclass,
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
     import keras
 
     from faketagger_tf.manipulations import Swap
-    from faketagger_tf.models import FaceswapConfig
+    from faketagger_tf.models import FaceswapConfig, LatentConfig
 
-DEFAULT_PRESET = "face128"  # What commands use unless told otherwise.
 CONFIG = "config.json"
 PRESENCE = "presence.json"
 REGISTERED = "registered.json"
 FACESWAP_CONFIG = "faceswap.json"
+LATENT_CONFIG = "latent.json"
 PRESETS = pathlib.Path(__file__).parent / "weights"
 SWAPS = PRESETS / "swaps"
+LATENTS = PRESETS / "latents"
 
 
 def list_presets() -> list[str]:
@@ -218,6 +221,48 @@ def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]
     return config, model
 
 
+def save_latent(
+    folder: str | os.PathLike, config: LatentConfig, model: keras.Model
+) -> None:
+    """Writes `latent.json` and `latent.weights.h5`."""
+    folder = pathlib.Path(folder)
+    write_atomic(folder / "latent.weights.h5", model.save_weights)
+    write_atomic(folder / LATENT_CONFIG, config.to_json())
+
+
+def list_latents() -> list[str]:
+    """Returns the names of the shipped latent autoencoders."""
+    return sorted(path.parent.name for path in LATENTS.glob(f"*/{LATENT_CONFIG}"))
+
+
+def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
+    """Loads a latent autoencoder.
+
+    Args:
+        name: a shipped model's name, or a folder written by `save_latent`.
+
+    Raises:
+        ValueError: there is no such model, or its weights are damaged or do not fit
+            its configuration.
+    """
+    folder = pathlib.Path(name)
+    if os.fspath(name) in list_latents():
+        folder = LATENTS / os.fspath(name)
+    if not (folder / LATENT_CONFIG).is_file():
+        raise ValueError(
+            f"There is no latent model {os.fspath(name)!r}. Accepted: a folder with a "
+            f"{LATENT_CONFIG}, as trainers.latent writes it, or a shipped model "
+            f"({', '.join(list_latents()) or 'none shipped'})."
+        )
+    require_tensorflow("A latent model")
+    from faketagger_tf.models import LatentConfig, build_latent
+
+    config = LatentConfig.load(folder / LATENT_CONFIG)
+    model = build_latent(config)
+    load_weights(model, folder / "latent.weights.h5")
+    return config, model
+
+
 def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
     """Loads weights into a model, with one sentence about what went wrong if so."""
     path = pathlib.Path(path)
@@ -272,3 +317,36 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
                     swap_function(network, target), config.face_size, config.face_region
                 )
     return swaps
+
+
+def load_latents(models: list[str]) -> dict[str, Callable]:
+    """Loads the latent models that a chain's `regenerate` may name.
+
+    Args:
+        models: each a shipped model's name, a folder, or "name=folder".
+
+    Returns:
+        Name -> function (images float32 `[B, S, S, 3]`, noise, seed) -> images, as
+        `Context.latents` takes them. A folder's own name is its model's.
+
+    Raises:
+        ValueError: a name twice, or a bad folder.
+    """
+    latents: dict[str, Callable] = {}
+    for model in models:
+        name, _, folder = model.rpartition("=")
+        name = name or pathlib.Path(folder).name
+        if name in latents:
+            raise ValueError(
+                f"Two latent models are called {name!r}; give each a name of its own "
+                f"as in name=folder. Received: {model!r}."
+            )
+        _, network = load_latent(folder)
+        latents[name] = _regenerator(network)
+    return latents
+
+
+def _regenerator(network: keras.Model) -> Callable:
+    from faketagger_tf.models import regenerate
+
+    return lambda images, noise, seed: regenerate(network, images, noise, seed)

@@ -17,16 +17,17 @@ BOUNDARY = "a-boundary"
 
 
 @contextlib.contextmanager
-def running(tagger, folder, proxies=(), **options):
+def running(tagger, folder, proxies=(), keys=None, **options):
     """A server in a thread; its `call` asks it.
 
-    `options` are those of `Limits` and of `make_app`.
+    `keys` are those of another server in the same folder; `options` are those of
+    `Limits` and of `make_app`.
     """
     names = {field.name for field in dataclasses.fields(Limits)}
     limits = {name: options.pop(name) for name in names & set(options)}
     limits = Limits(**{"rate": "100000/minute", "jobs": 2, **limits})
     with init_registry(f"sqlite:///{folder}/tags.db") as registry:
-        keys = {scope: add_key(registry, scope, [scope]) for scope in SCOPES}
+        keys = keys or {scope: add_key(registry, scope, [scope]) for scope in SCOPES}
         app = make_app(tagger, registry, limits=limits, **options)
         listener = make_listener("127.0.0.1", 0)
         address = listener.getsockname()

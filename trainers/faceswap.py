@@ -73,15 +73,19 @@ class FaceswapTrainer:
             self._loss_and_gradients, self.options.jit_compile
         )
 
-    def dataset(self, start_step: int) -> tf.data.Dataset:
-        """Returns faces `[batch, F, F, 3]` by identity, from a step on."""
+    def dataset(
+        self, start_step: int, shard_count: int = 1, shard_index: int = 0
+    ) -> tf.data.Dataset:
+        """Returns faces `[batch, F, F, 3]` by identity, or a worker's part of them."""
         return paired_faces_dataset(
             self.faces,
             face_region=self.config.face_region,
             face_size=self.config.face_size,
-            batch_size=self.options.batch_size,
+            batch_size=self.options.batch_size // shard_count,
             seed=self.options.seed,
             skip_batches=start_step,
+            shard_count=shard_count,
+            shard_index=shard_index,
         )
 
     def train_loop_begin(self) -> None:
@@ -158,10 +162,8 @@ def train(options: FaceswapOptions) -> int:
         ValueError: an option that does not fit the data, the devices or the folder.
     """
     run, model = options.run, options.model
-    strategy = loop.make_strategy(run.replicas)
+    strategy = loop.make_strategy(run.replicas, run.strategy)
     run.check_replicas(strategy.num_replicas_in_sync)
-    keras.mixed_precision.set_global_policy(run.precision)
-    keras.utils.set_random_seed(run.seed)
     faces = load_identities(
         run.data,
         split="train",
@@ -174,9 +176,17 @@ def train(options: FaceswapOptions) -> int:
     )
     config = dataclasses.replace(model, identities=tuple(faces))
     folder = loop.check_output(
-        run.output, config.to_json(), FACESWAP_CONFIG, flagfile(options)
+        run.output,
+        config.to_json(),
+        FACESWAP_CONFIG,
+        flagfile(options),
+        first=loop.shard_of(strategy)[1] == 0,
     )
-    return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
+    run = loop.with_precision(run, folder)
+    options = dataclasses.replace(options, run=run)
+    keras.utils.set_random_seed(run.seed)
+    with loop.in_step(strategy):
+        return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
 
 
 if __name__ == "__main__":

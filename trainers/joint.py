@@ -145,7 +145,8 @@ class JointTrainer:
     Args:
         options: see `JointOptions`.
         strategy: see `loop.make_strategy`.
-        dataset: step -> the endless dataset of covers and messages from there on.
+        dataset: (step, shard_count, shard_index) -> the endless dataset of covers and
+            messages from there on, or a worker's part of it; see `load_dataset`.
         validation: covers uint8 `[N, S, S, 3]` of other people, and their identities;
             None where `eval_every` is 0.
     """
@@ -436,14 +437,21 @@ def train(options: JointOptions) -> int:
         ValueError: an option that does not fit the data, the devices or the folder.
     """
     run, config = options.run, options.tagger
-    strategy = loop.make_strategy(run.replicas)
+    strategy = loop.make_strategy(run.replicas, run.strategy)
     run.check_replicas(strategy.num_replicas_in_sync)
-    keras.mixed_precision.set_global_policy(run.precision)
-    keras.utils.set_random_seed(run.seed)
     parse_chains(options.cover_manipulation)
     for spec in options.manipulation:
         joint.parse_share(spec)
-    folder = loop.check_output(run.output, config.to_json(), CONFIG, flagfile(options))
+    folder = loop.check_output(
+        run.output,
+        config.to_json(),
+        CONFIG,
+        flagfile(options),
+        first=loop.shard_of(strategy)[1] == 0,
+    )
+    run = loop.with_precision(run, folder)
+    options = dataclasses.replace(options, run=run)
+    keras.utils.set_random_seed(run.seed)
     geometry = {
         "image_size": config.image_size,
         "canvas_scale": config.canvas_scale,
@@ -463,7 +471,9 @@ def train(options: JointOptions) -> int:
         covers, identities = load_split(run.data, "validation", **geometry)
         kept = slice(options.eval_photos or None)
         validation = covers[kept], identities[kept]
-    return loop.run(JointTrainer(options, strategy, dataset, validation), folder)
+    with loop.in_step(strategy):
+        trainer = JointTrainer(options, strategy, dataset, validation)
+        return loop.run(trainer, folder)
 
 
 if __name__ == "__main__":

@@ -4,28 +4,39 @@ A trainer has Orbit's three methods: `train_loop_begin`, `train_step(iterator)`,
 calls `strategy.run` itself and returns the step's terms, and `train_loop_end`, which
 returns the window's metrics. `run` drives it: progress with an ETA, TensorBoard,
 checkpoints, validation with the best weights kept, exact resume, clean exit on SIGINT
-and SIGTERM.
+and SIGTERM. With `--strategy=multi_worker` several processes run it in step, on one
+machine or many, and the first one writes; docs/cluster.md tells how.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import signal
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import keras
 import tensorflow as tf
 from absl import logging
+from keras import ops
 
 from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.files import write_atomic
 from faketagger_tf.metrics import to_uint8
 from faketagger_tf.options import Checked, option
 from faketagger_tf.photos import write_image
+
+MIRRORED, MULTI_WORKER = "mirrored", "multi_worker"
+AUTO = "auto"
+MEASURED = ("float32", "mixed_bfloat16")  # What --precision=auto chooses from.
+SPEED_UP = 1.05  # By which the mixed one must be faster, so that noise does not decide.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +73,18 @@ class LoopOptions(Checked):
         "Devices to train on; 0 takes every GPU, or one CPU device if there is none.",
         low=0,
     )
+    strategy: str = option(
+        MIRRORED,
+        "'mirrored' trains on this machine's devices; 'multi_worker' on those of all "
+        "the workers that the environment variable TF_CONFIG names.",
+        choices=(MIRRORED, MULTI_WORKER),
+    )
     precision: str = option(
         "float32",
         "Keras dtype policy; the mixed ones are for GPUs, and mixed_bfloat16 for CPUs "
-        "that have instructions for it.",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        "that have instructions for it. 'auto' measures for two seconds whether "
+        "mixed_bfloat16 is faster than float32 here.",
+        choices=(AUTO, "float32", "mixed_bfloat16", "mixed_float16"),
     )
     jit_compile: bool = option(
         False,
@@ -94,6 +112,17 @@ class LoopOptions(Checked):
                 "--warmup_steps must be less than --steps. "
                 f"Received: {self.warmup_steps} and {self.steps}."
             )
+        if self.strategy == MULTI_WORKER:
+            if self.precision == AUTO:
+                raise ValueError(
+                    "--precision=auto measures one machine, and all workers need the "
+                    "same. Accepted: a --precision by name."
+                )
+            if self.replicas:
+                raise ValueError(
+                    "--replicas is for --strategy=mirrored; a worker takes all of its "
+                    f"GPUs, or one CPU device. Received: {self.replicas}."
+                )
 
     def check_replicas(self, replicas: int) -> None:
         """Stops on options that contradict the number of replicas."""
@@ -126,8 +155,10 @@ class Trainer(Protocol):
     def train_loop_end(self) -> dict[str, float]:
         """Returns the window's metrics."""
 
-    def dataset(self, start_step: int) -> tf.data.Dataset:
-        """Returns the global batches from a step on."""
+    def dataset(
+        self, start_step: int, shard_count: int = 1, shard_index: int = 0
+    ) -> tf.data.Dataset:
+        """Returns the batches from a step on, or a worker's part of each."""
 
     def panel(self) -> tf.Tensor:
         """Returns a picture, float32 `[height, width, 3]` in [0, 1]."""
@@ -144,12 +175,23 @@ class Trainer(Protocol):
         """
 
 
-def make_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
-    """Returns a MirroredStrategy over GPUs, or over logical CPU devices without any.
+def make_strategy(
+    replicas: int = 0, strategy: str = MIRRORED
+) -> tf.distribute.Strategy:
+    """Returns a strategy over GPUs, or over logical CPU devices without any.
+
+    Args:
+        replicas: devices of this machine; 0 for all GPUs, or one CPU device.
+        strategy: "mirrored", or "multi_worker" for the workers that TF_CONFIG names;
+            that one has to be made before anything is computed, and waits for them.
 
     Raises:
-        ValueError: more replicas are asked for than there are devices.
+        ValueError: more replicas are asked for than there are devices, or TF_CONFIG
+            names no workers.
     """
+    if strategy == MULTI_WORKER:
+        _check_cluster(os.environ.get("TF_CONFIG", ""))
+        return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     wanted = replicas or (len(gpus) if gpus else 1)
@@ -159,6 +201,115 @@ def make_strategy(replicas: int = 0) -> tf.distribute.MirroredStrategy:
             f"Received: {wanted}."
         )
     return tf.distribute.MirroredStrategy([d.name for d in devices[:wanted]])
+
+
+def _check_cluster(text: str) -> None:
+    """Raises a ValueError where TF_CONFIG does not name workers and this one."""
+    try:
+        about = json.loads(text)
+        workers = about["cluster"]["worker"]
+        task = about["task"]
+        sound = list(about["cluster"]) == ["worker"] and task["type"] == "worker"
+        sound = sound and 0 <= task["index"] < len(workers)
+    except (ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG. "
+            f"Received: {text!r}. Accepted: "
+            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", '
+            '"index": 0}}, with another index for each worker.'
+        )
+
+
+def shard_of(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """How many processes train together, and which one this is; the first one writes.
+
+    Example:
+        >>> shard_of(tf.distribute.get_strategy())
+        (1, 0)
+    """
+    resolver = strategy.cluster_resolver
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1, 0
+    return len(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id
+
+
+def with_precision(options: LoopOptions, folder: pathlib.Path) -> LoopOptions:
+    """Replaces --precision=auto by what is faster here, and sets Keras' policy.
+
+    What was chosen is kept in the run's folder, so that a resumed run goes on with it.
+    """
+    if options.precision == AUTO:
+        path = folder / "precision.txt"
+        chosen = path.read_text().strip() if path.is_file() else ""
+        if chosen not in MEASURED:
+            chosen = fastest_precision()
+            write_atomic(path, chosen + "\n")
+        options = dataclasses.replace(options, precision=chosen)
+    keras.mixed_precision.set_global_policy(options.precision)
+    return options
+
+
+def fastest_precision(seconds: float = 2.0) -> str:
+    """Times a few layers, forward and back, in float32 and in mixed_bfloat16.
+
+    The layers are those that a training step spends its time in, 3x3 convolutions of
+    32 channels with batch normalisation, on 64 x 64 pixels. Prints what it found.
+
+    Args:
+        seconds: for both together, without building them.
+
+    Returns:
+        One of `MEASURED`: float32 unless the other is faster by `SPEED_UP`.
+    """
+    steps = {policy: _timed_step(policy) for policy in MEASURED}
+    best = dict.fromkeys(MEASURED, math.inf)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end or math.inf in best.values():
+        # In turn, and the best of each: what else runs here disturbs both alike.
+        for policy, step in steps.items():
+            start = time.perf_counter()
+            step()
+            best[policy] = min(best[policy], time.perf_counter() - start)
+    plain, mixed = (best[policy] for policy in MEASURED)
+    chosen = MEASURED[mixed * SPEED_UP < plain]
+    logging.info(
+        "--precision=auto: %s, because the measured layers take %.1f ms in float32 and "
+        "%.1f ms in mixed_bfloat16.",
+        chosen,
+        1000 * plain,
+        1000 * mixed,
+    )
+    return chosen
+
+
+def _timed_step(policy: str) -> Callable[[], None]:
+    """A step of `fastest_precision`, traced already."""
+    # Named, so that the layers that are trained have the names they always have.
+    images = keras.Input((64, 64, 32), name="measured")
+    x = images
+    for number in range(3):
+        names = {"dtype": policy, "name": f"measured_{number}"}
+        x = keras.layers.Conv2D(32, 3, padding="same", **names)(x)
+        names["name"] += "_norm"
+        x = keras.layers.BatchNormalization(**names)(x)
+        x = ops.relu(x)
+    model = keras.Model(images, x, name="measured_model")
+    images = tf.random.stateless_uniform([8, 64, 64, 32], seed=[1, 2])
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.cast(model(images, training=True), tf.float32))
+        return tape.gradient(loss, model.trainable_variables)
+
+    def run() -> None:
+        for gradient in step():
+            gradient.numpy()  # A GPU has finished only then.
+
+    run()
+    return run
 
 
 def maybe_jit(function, jit_compile: bool):
@@ -242,11 +393,12 @@ class Interruption:
 
 
 def check_output(
-    output: str, config: str, name: str, flagfile: str = ""
+    output: str, config: str, name: str, flagfile: str = "", first: bool = True
 ) -> pathlib.Path:
     """Creates a run's folder; refuses one that holds a run with another configuration.
 
     Args:
+        first: this is the process that writes, see `shard_of`.
         output: the folder.
         config: the configuration's JSON text.
         name: the configuration's file name.
@@ -261,8 +413,9 @@ def check_output(
                 f"{str(folder)!r} holds a run with another {name}. Accepted: the same "
                 "flags, to resume it, or another --output."
             )
-        write_atomic(path, config)
-        write_atomic(folder / "flags.cfg", flagfile)
+        if first:
+            write_atomic(path, config)
+            write_atomic(folder / "flags.cfg", flagfile)
     except OSError as error:
         raise ValueError(
             f"Cannot write to --output {output!r}: {error.strerror or error}."
@@ -270,8 +423,17 @@ def check_output(
     return folder
 
 
-def restore(checkpoint: tf.train.Checkpoint, folder: pathlib.Path):
+def restore(
+    checkpoint: tf.train.Checkpoint,
+    folder: pathlib.Path,
+    own: pathlib.Path | None = None,
+):
     """Makes the checkpoint manager of a run and restores the latest checkpoint.
+
+    Args:
+        checkpoint: what is saved.
+        folder: the run's, whose checkpoint is restored.
+        own: where this process saves; None for `folder`.
 
     Returns:
         The manager; `checkpoint.step` tells where the run stands.
@@ -280,15 +442,16 @@ def restore(checkpoint: tf.train.Checkpoint, folder: pathlib.Path):
         ValueError: the latest checkpoint is damaged or belongs to another model.
     """
     manager = tf.train.CheckpointManager(
-        checkpoint, str(folder / "checkpoints"), max_to_keep=2
+        checkpoint, str((own or folder) / "checkpoints"), max_to_keep=2
     )
-    if manager.latest_checkpoint:
+    latest = tf.train.latest_checkpoint(str(folder / "checkpoints"))
+    if latest:
         try:
-            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+            checkpoint.restore(latest).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError, IndexError) as error:
             reason = str(error).strip().splitlines()[0] if str(error) else "unreadable"
             raise ValueError(
-                f"The checkpoint {manager.latest_checkpoint!r} is damaged or belongs "
+                f"The checkpoint {latest!r} is damaged or belongs "
                 f"to another configuration: {reason[:200]}. Delete it to start from "
                 "the one before it."
             ) from None
@@ -309,17 +472,102 @@ def run(trainer: Trainer, folder: pathlib.Path) -> int:
     Raises:
         ValueError: a loss term is not finite.
     """
+    with _own_folder(trainer.strategy, folder) as own:
+        return _run(trainer, folder, own)
+
+
+@contextlib.contextmanager
+def in_step(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns what is raised where another worker has gone into one sentence.
+
+    A worker notices within some ten seconds, by TensorFlow's heartbeats.
+
+    Raises:
+        ValueError: another worker has stopped or cannot be reached.
+
+    Example:
+        with loop.in_step(strategy):
+            return loop.run(JointTrainer(options, strategy, dataset), folder)
+    """
+    try:
+        yield
+    except _GONE as error:
+        if shard_of(strategy)[0] == 1:
+            raise
+        logging.debug("%r", error)
+        raise ValueError(
+            "Another worker has stopped or cannot be reached. Accepted: the same "
+            "command for every worker, which goes on from the latest checkpoint."
+        ) from None
+
+
+# What TensorFlow raises then; which one depends on what was being exchanged.
+_GONE = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+
+
+@contextlib.contextmanager
+def _own_folder(
+    strategy: tf.distribute.Strategy, folder: pathlib.Path
+) -> Iterator[pathlib.Path]:
+    """Where a process writes: all save, in step, and what the first one saves is kept.
+
+    Variables are read from all workers to be saved, so that the others may not leave
+    it to the first.
+    """
+    if shard_of(strategy)[1] == 0:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield pathlib.Path(scratch)
+
+
+def _iterator(trainer: Trainer, step: int):
+    """Each replica's part of the batches from a step on."""
+    strategy = trainer.strategy
+    workers, worker = shard_of(strategy)
+    if workers == 1:
+        data = strategy.experimental_distribute_dataset(trainer.dataset(step))
+    else:
+        each = trainer.options.batch_size // strategy.num_replicas_in_sync
+        data = strategy.distribute_datasets_from_function(
+            lambda _: trainer.dataset(step, workers, worker).rebatch(each, True)
+        )
+    return iter(data)
+
+
+def _make_agreement(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
+    """Returns what asks all workers whether one of them is to stop."""
+    if shard_of(strategy)[0] == 1:
+        return bool
+
+    @tf.function
+    def total(flag):
+        votes = strategy.run(tf.identity, args=(flag,))
+        return strategy.reduce("SUM", votes, axis=None)
+
+    return lambda flag: float(total(tf.constant(float(flag)))) > 0
+
+
+def _run(trainer: Trainer, folder: pathlib.Path, own: pathlib.Path) -> int:
+    """`run`, with the folder that this process writes to."""
     options, checkpoint = trainer.options, trainer.checkpoint
-    manager = restore(checkpoint, folder)
+    manager = restore(checkpoint, folder, own)
     step, last = int(checkpoint.step.numpy()), options.steps
     if step >= last:
         logging.info("%s is already at step %d of %d.", folder, step, last)
-        trainer.save(folder)
+        trainer.save(own)
         return 0
-    writer = tf.summary.create_file_writer(str(folder / "logs"))
-    validation = Validation.resume(folder, step)
-    dataset = trainer.dataset(step)
-    iterator = iter(trainer.strategy.experimental_distribute_dataset(dataset))
+    writer = tf.summary.create_file_writer(str(own / "logs"))
+    validation = Validation.resume(folder, step, own)
+    iterator = _iterator(trainer, step)
+    stop = _make_agreement(trainer.strategy)
     started, first = time.monotonic(), step
 
     def due(every: int) -> bool:
@@ -327,7 +575,7 @@ def run(trainer: Trainer, folder: pathlib.Path) -> int:
 
     with Interruption() as interruption:
         trainer.train_loop_begin()
-        while step < last and not interruption.received:
+        while step < last and not stop(bool(interruption.received)):
             terms = {k: float(v) for k, v in trainer.train_step(iterator).items()}
             bad = [f"{k}={v}" for k, v in terms.items() if not math.isfinite(v)]
             if bad:
@@ -346,19 +594,21 @@ def run(trainer: Trainer, folder: pathlib.Path) -> int:
                 with writer.as_default(step=step):
                     image = trainer.panel()
                     tf.summary.image("panel", image[None])
-                    write_image(folder / "panel.png", to_uint8(image))
+                    write_image(own / "panel.png", to_uint8(image))
             if due(options.eval_every):
                 validation.add(trainer, step, writer)
             if due(options.save_every) and step < last:
                 manager.save(step)
-                trainer.save(folder)
+                trainer.save(own)
     manager.save(step)
-    trainer.save(folder)
+    trainer.save(own)
     writer.close()
-    if interruption.received:
-        name = signal.Signals(interruption.received).name
+    if interruption.received or step < last:
+        # Another worker's signal stops this one, too.
+        received = interruption.received or signal.SIGTERM
+        name = signal.Signals(received).name
         logging.info("%s: saved step %d; the same command resumes it.", name, step)
-        return 128 + interruption.received
+        return 128 + received
     logging.info("Finished %s in %s.", folder, _clock(time.monotonic() - started))
     return 0
 
@@ -368,7 +618,7 @@ class Validation:
     """The table of a run's validations: validation.json and validation.md.
 
     Attributes:
-        folder: the run's.
+        folder: where it is written.
         rows: {"step": ..., "score": ..., title: value}, oldest first.
     """
 
@@ -376,11 +626,11 @@ class Validation:
     rows: list[dict]
 
     @classmethod
-    def resume(cls, folder: pathlib.Path, step: int) -> Validation:
+    def resume(cls, folder: pathlib.Path, step: int, own: pathlib.Path) -> Validation:
         """Reads the table as it stood at a step: what came later is measured again."""
         path = folder / "validation.json"
         rows = json.loads(path.read_text()) if path.is_file() else []
-        return cls(folder, [row for row in rows if row["step"] <= step])
+        return cls(own, [row for row in rows if row["step"] <= step])
 
     def add(self, trainer: Trainer, step: int, writer) -> None:
         """Validates, keeps the best weights, logs and writes the row."""

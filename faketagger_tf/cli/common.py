@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from faketagger_tf import DEFAULT_PRESET
 from faketagger_tf.cli.parser import Parser, probability, whole_number
 from faketagger_tf.files import make_folder
 from faketagger_tf.names import csv_cell, one_line, printable
-from faketagger_tf.presets import DEFAULT_PRESET
 
 # Pictures that a folder may hold and that are passed over, with a word about it, where
 # a command does not read them.
@@ -104,6 +104,32 @@ def add_signing_flags(parser: Parser) -> None:
         help="Your domain, reversed, for the algorithm's name in the manifest; by "
         "default org.example, which is nobody's.",
     )
+
+
+def add_trust_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--trust",
+        metavar="FILE",
+        help="Certificates to trust, a PEM file such as C2PA's trust list: whether the "
+        "signer of a manifest on record leads to one of them is told.",
+    )
+
+
+def anchors_of(values) -> str:
+    """The certificates that `--trust` names as PEM; none if it names no file."""
+    if values.trust is None:
+        return ""
+    if not values.registry:
+        raise ValueError(
+            "--trust is for manifests on record, which need --registry. "
+            f"Received: --trust={values.trust} without --registry."
+        )
+    from faketagger_tf.provenance import require_c2pa
+
+    require_c2pa()
+    from faketagger_tf.provenance.certificates import load_anchors
+
+    return load_anchors(values.trust)
 
 
 def domain_of(values) -> str:
@@ -377,10 +403,14 @@ def _manifest_text(row: dict) -> str:
     """What is said of the C2PA manifest on record."""
     if row["manifest"] is None:
         return ""
-    if row["manifest_sound"] is None:  # The extra [c2pa] is not installed.
-        return f"manifest {row['manifest']}"
-    claim = f"claimed by {row['manifest_signer']!r}, an identity nobody has checked"
-    return (
-        f"manifest {row['manifest']} "
-        f"({claim if row['manifest_sound'] else 'damaged: do not rely on it'})"
-    )
+    signer = repr(row["manifest_signer"])
+    told = {
+        None: "",  # The extra [c2pa] is not installed.
+        "unchecked": f" (claimed by {signer}, an identity nobody has checked)",
+        "trusted": f" (trusted: signed by {signer})",
+        "not trusted": f" (not trusted: claimed by {signer}, who leads to no "
+        "certificate of --trust)",
+        "invalid": " (invalid, do not rely on it: "
+        f"{', '.join(row['manifest_problems'] or ())})",
+    }
+    return f"manifest {row['manifest']}{told[row['manifest_state']]}"

@@ -44,12 +44,19 @@ def define(parser: Parser) -> None:
         "Let everybody trace who can reach the desk. Without a key a record is shown "
         "only if the suspect is the photo on record, and without file, note and key.",
     )
+    parser.add_switch(
+        "--public-bindings",
+        False,
+        "Let everybody ask for the C2PA manifest of any payload, too. Payloads can be "
+        "guessed: with it, all manifests can be collected.",
+    )
     parser.add_argument(
         "--rate",
         default="120/minute",
         help="Requests of one address, for example 5/second;500/hour (%(default)s).",
     )
     common.add_signing_flags(parser)
+    common.add_trust_flag(parser)
     parser.add_argument(
         "--public-url",
         default="",
@@ -83,6 +90,7 @@ def run(values) -> int:
         )
 
     domain, signer = common.domain_of(values), _signer(values)
+    anchors = common.anchors_of(values)
     from faketagger_tf.desk import Limits, make_app, make_listener, serve
 
     limits = Limits(
@@ -102,8 +110,10 @@ def run(values) -> int:
             limits=limits,
             fpr=values.fpr,
             public_trace=values.public_trace,
+            public_bindings=values.public_bindings,
             signer=signer,
             domain=domain,
+            anchors=anchors,
             public_url=values.public_url,
         )
         listener = make_listener(values.host, values.port)

@@ -8,6 +8,7 @@ import os
 from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser, strength, whole_number
 from faketagger_tf.names import one_line, printable
+from faketagger_tf.tagging.copies import PROMISES
 
 FORM = "tag IN OUT"
 SUMMARY = "Tag a photo, all photos of a folder, or a clip."
@@ -28,6 +29,26 @@ def define(parser: Parser) -> None:
         False,
         "Draw a payload for each file; the default without --payload.",
     )
+    add_tagging_flags(parser)
+    common.add_registry_flag(
+        parser,
+        "Registry that issues each photo's payload, and keeps its record from before "
+        "the file is written.",
+    )
+    add_record_flags(parser)
+    parser.add_switch(
+        "--sign",
+        False,
+        "Sign each output with a C2PA manifest that names its tag; with --registry the "
+        "manifest is kept on record, too. Needs the extra [c2pa].",
+    )
+    common.add_signing_flags(parser)
+    parser.add_switch("--preserve", False, "Give each output the times of its photo.")
+    add_extension_flag(parser)
+
+
+def add_tagging_flags(parser: Parser) -> None:
+    """Flags that say how each photo is tagged."""
     parser.add_argument(
         "--strength",
         type=strength,
@@ -37,11 +58,9 @@ def define(parser: Parser) -> None:
     )
     parser.add_argument(
         "--promise",
-        choices=("archive", "web", "strict"),
-        help="What --strength=auto lets a tag survive. archive: JPEG 75, 0.7 times the "
-        "size, grey, a pasted face. web, the default: JPEG 50, 0.7 times the size and "
-        "JPEG 75, half size, grey, a pasted face. strict: these, JPEG 30, half size "
-        "and JPEG 75, several JPEGs. What a face's tag cannot survive is named.",
+        choices=tuple(PROMISES),
+        help="What --strength=auto lets a tag survive; by default web. What a face's "
+        f"tag cannot survive is named. {_promises()}",
     )
     parser.add_argument(
         "--refine",
@@ -70,26 +89,29 @@ def define(parser: Parser) -> None:
         False,
         "Refuse a photo whose file holds something that OUT cannot keep.",
     )
-    common.add_registry_flag(
-        parser,
-        "Registry that issues each photo's payload, and keeps its record from before "
-        "the file is written.",
-    )
+
+
+def add_record_flags(parser: Parser) -> None:
+    """Flags that say what goes on record."""
     parser.add_argument("--owner", default="", help="Whose the photos are, on record.")
     parser.add_argument("--note", default="", help="Free text for the record.")
     parser.add_switch("--thumbnail", True, "Keep a small picture on record.")
-    parser.add_switch(
-        "--sign",
-        False,
-        "Sign each output with a C2PA manifest that names its tag; with --registry the "
-        "manifest is kept on record, too. Needs the extra [c2pa].",
-    )
-    common.add_signing_flags(parser)
-    parser.add_switch("--preserve", False, "Give each output the times of its photo.")
+
+
+def add_extension_flag(parser: Parser) -> None:
+    """The flag that says which format outputs have."""
     parser.add_argument(
         "--extension",
         help="Format of the outputs of a folder, such as .png; by default each "
         "photo's own, and .jpg for those that are read alone (.jfif, .heic).",
+    )
+
+
+def _promises() -> str:
+    """What each promise names, a sentence each."""
+    return " ".join(
+        f"{name}: {'; '.join(copy.name for copy in copies)}."
+        for name, copies in PROMISES.items()
     )
 
 
@@ -267,18 +289,11 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
             f"OUT must lie outside of the folder IN. Received: {target!r} in "
             f"{source!r}."
         )
-    if extension and extension.lower() not in WRITABLE:
-        raise ValueError(
-            f"--extension must be one of {', '.join(WRITABLE)}. "
-            f"Received: {extension!r}."
-        )
+    check_extension(extension)
     plan = []
     for path in common.list_photos(source, READABLE):
         output = os.path.join(target, os.path.relpath(path, source))
-        stem, own = os.path.splitext(output)
-        if extension or own.lower() not in WRITABLE:
-            output = stem + (extension or ".jpg")
-        plan.append((path, output))
+        plan.append((path, with_extension(output, extension)))
     if not plan:
         raise ValueError(
             f"The folder must hold at least one photo ({', '.join(READABLE)}). "
@@ -286,6 +301,27 @@ def _plan(source: str, target: str, extension: str | None) -> list[tuple[str, st
         )
     common.check_distinct("The outputs", [output for _, output in plan])
     return plan
+
+
+def check_extension(extension: str | None) -> None:
+    """Raises a ValueError for a format that no photo can be written in."""
+    from faketagger_tf.photos.photo_file import WRITABLE
+
+    if extension and extension.lower() not in WRITABLE:
+        raise ValueError(
+            f"--extension must be one of {', '.join(WRITABLE)}. "
+            f"Received: {extension!r}."
+        )
+
+
+def with_extension(output: str, extension: str | None) -> str:
+    """Gives an output that is named like its photo the extension it is written with."""
+    from faketagger_tf.photos.photo_file import WRITABLE
+
+    stem, own = os.path.splitext(output)
+    if extension or own.lower() not in WRITABLE:
+        return stem + (extension or ".jpg")
+    return output
 
 
 def _check_table(table: str | None, plan: list[tuple[str, str]]) -> None:

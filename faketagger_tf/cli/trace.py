@@ -29,6 +29,7 @@ def define(parser: Parser) -> None:
         parser,
         "Registry whose payloads are read for, too, and whose record is shown.",
     )
+    common.add_trust_flag(parser)
     parser.add_switch("--all", False, "Also list faces without a tag.")
     parser.add_argument(
         "--annotate",
@@ -50,6 +51,7 @@ def define(parser: Parser) -> None:
 
 def run(values) -> int:
     """Traces; returns the exit code."""
+    anchors = common.anchors_of(values)
     if video.check_files(values.files):
         return video.trace(values)
     from faketagger_tf.photos.suspect import EXTENSIONS
@@ -65,10 +67,10 @@ def run(values) -> int:
         )
     pictures = _pictures(values, paths)
     with common.open_registry(values) as registry:
-        return _run(values, paths, pictures, registry)
+        return _run(values, paths, pictures, registry, anchors)
 
 
-def _run(values, paths: list[str], pictures: dict[str, str], registry) -> int:
+def _run(values, paths: list[str], pictures: dict, registry, anchors: str) -> int:
     from faketagger_tf.batch import Gate, reason
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
@@ -78,7 +80,8 @@ def _run(values, paths: list[str], pictures: dict[str, str], registry) -> int:
     else:
         from faketagger_tf.registry.reader import COLUMNS, RegisteredReader
 
-        trace, columns = RegisteredReader(tagger, registry).trace_file, COLUMNS
+        reader = RegisteredReader(tagger, registry, anchors=anchors)
+        trace, columns = reader.trace_file, COLUMNS
     gate = Gate()
     report = common.Report(values, columns, _text)
 

@@ -55,6 +55,8 @@ def run(values) -> int:
             print(f"SUSPECT: {one_line(note)}")
         for row in rows:
             state = "still there" if row["intact"] else "gone"
+            if row["other_payload"]:
+                state += f", another tag in its place: {row['other_payload']}"
             print(
                 f"payload {row['payload']}  {state}  changed: "
                 f"{row['changed_face']:.0%} of the face, "

@@ -110,7 +110,8 @@ def load_dataset(
 
     Returns:
         A function of the step to start from, which returns the endless dataset of
-        `pipeline.canvas_dataset` from that batch on.
+        `pipeline.canvas_dataset` from that batch on. Given shard_count and shard_index
+        too, it returns that worker's part of each batch.
     """
     options = {
         "training": True,
@@ -119,7 +120,7 @@ def load_dataset(
     }
     if is_tfrecord(data):
         source = functools.partial(
-            pipeline.tfrecord_dataset, data, image_size, batch_size, **options
+            pipeline.tfrecord_dataset, data, image_size, **options
         )
     else:
         size = padded_size(image_size, margin)
@@ -129,7 +130,6 @@ def load_dataset(
                 pipeline.photo_dataset,
                 find_landmarks(photos),
                 image_size,
-                batch_size,
                 canvas_scale=canvas_scale,
                 margin=margin,
                 outside=outside,
@@ -146,9 +146,18 @@ def load_dataset(
             )
             logging.info("%d canvases of %s to train on.", len(canvases), data)
             source = functools.partial(
-                pipeline.canvas_dataset, canvases, image_size, batch_size, **options
+                pipeline.canvas_dataset, canvases, image_size, **options
             )
-    return lambda start_step: source(skip_batches=start_step)
+
+    def from_step(start_step: int, shard_count: int = 1, shard_index: int = 0):
+        return source(
+            batch_size=batch_size // shard_count,
+            skip_batches=start_step,
+            shard_count=shard_count,
+            shard_index=shard_index,
+        )
+
+    return from_step
 
 
 def _draw_split(

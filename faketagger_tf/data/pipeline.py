@@ -53,8 +53,9 @@ def canvas_dataset(
         seed: of the order, the crops, the flips and the messages; 0 by default.
         skip_batches: leaves out the first batches; the rest is bit-identical.
         message_bits: length of the random messages; 0, the default, for none.
-        shard_count, shard_index: this worker reads the positions shard_index,
-            shard_index + shard_count, ...; together the shards cover an epoch once.
+        shard_count, shard_index: this worker reads its part of batches of shard_count
+            times batch_size examples, the same that one worker would; together the
+            shards cover an epoch once.
 
     Returns:
         A dataset of {"cover": float32 [B, S, S, 3] in [0, 1], "index": int64 [B] into
@@ -243,6 +244,8 @@ def paired_faces_dataset(
     *,
     seed: int = 0,
     skip_batches: int = 0,
+    shard_count: int = 1,
+    shard_index: int = 0,
 ) -> tf.data.Dataset:
     """Endless batches of faces for a face-swap autoencoder, one array per identity.
 
@@ -253,9 +256,10 @@ def paired_faces_dataset(
         canvases_by_identity: identity -> [N, S, S, 3] uint8; N may differ.
         face_region: side of the middle square as a fraction of the canvas.
         face_size: side F of the faces in pixels.
-        batch_size: faces of each identity in a batch.
+        batch_size: faces of each identity in a batch (of this shard).
         seed: of the order and the augmentation.
         skip_batches: leaves out the first batches; the rest is bit-identical.
+        shard_count, shard_index: as in `canvas_dataset`.
 
     Returns:
         A dataset of {identity: float32 [B, F, F, 3] in [0, 1]}.
@@ -307,7 +311,7 @@ def paired_faces_dataset(
         }
 
     return (
-        tf.data.Dataset.counter(start=skip_batches * batch_size)
+        _positions(batch_size, skip_batches, shard_count, shard_index)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
@@ -329,11 +333,6 @@ def _dataset(
 ) -> tf.data.Dataset:
     """The one path behind the public datasets; see `canvas_dataset`."""
     _check_counts(batch_size=batch_size, image_size=image_size, shard_count=shard_count)
-    if not 0 <= shard_index < shard_count:
-        raise ValueError(
-            f"shard_index must be from 0 to {shard_count - 1}. "
-            f"Received: {shard_index!r}."
-        )
     if skip_batches < 0 or message_bits < 0:
         raise ValueError(
             "skip_batches and message_bits must not be negative. "
@@ -362,11 +361,9 @@ def _dataset(
             example["message"] = tf.cast(draw < 0.5, tf.float32)
         return example
 
-    start = shard_index + skip_batches * batch_size * shard_count
-    if training:
-        positions = tf.data.Dataset.counter(start=start, step=shard_count)
-    else:
-        positions = tf.data.Dataset.range(start, max(count, start), shard_count)
+    positions = _positions(batch_size, skip_batches, shard_count, shard_index)
+    if not training:
+        positions = positions.take_while(lambda position: position < count)
     data = positions.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     if not training:
         data = data.filter(lambda _, example: example["index"] >= 0)
@@ -374,6 +371,25 @@ def _dataset(
         data.map(finish, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=training)
         .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _positions(
+    batch_size: int, skip_batches: int, shard_count: int, shard_index: int
+) -> tf.data.Dataset:
+    """Endless positions of one shard: its block of each batch of all shards."""
+    if not 0 <= shard_index < shard_count:
+        raise ValueError(
+            f"shard_index must be from 0 to {shard_count - 1}. "
+            f"Received: {shard_index!r}."
+        )
+    counter = tf.data.Dataset.counter(start=skip_batches * batch_size)
+    if shard_count == 1:
+        return counter
+    return counter.map(
+        lambda p: (
+            (p // batch_size * shard_count + shard_index) * batch_size + p % batch_size
+        )
     )
 
 

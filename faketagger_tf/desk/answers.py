@@ -124,7 +124,10 @@ class ManifestAnswer(Model):
         description="Whom the certificate names, which nobody has checked; this and "
         "what follows is null where the desk lacks the extra [c2pa]."
     )
-    sound: bool | None = Field(description="It is as it was signed.")
+    state: str | None = Field(
+        description="invalid, unchecked (the desk has no trust list), trusted (the "
+        "signer leads to a certificate of it) or not trusted."
+    )
     signed_at: str | None = Field(
         description="ISO 8601; empty without a time-stamp authority."
     )
@@ -132,16 +135,16 @@ class ManifestAnswer(Model):
     in_words: str
 
     @classmethod
-    def of(cls, manifest: Manifest) -> ManifestAnswer:
-        claim = recovered_claim(manifest)
+    def of(cls, manifest: Manifest, anchors: str) -> ManifestAnswer:
+        claim = recovered_claim(manifest, anchors)
         return cls(
             id=manifest.id,
             algorithm=manifest.algorithm,
             signer=claim and claim.signer,
-            sound=claim and claim.sound,
+            state=claim and claim.state,
             signed_at=claim and claim.signed_at,
             actions=claim and list(claim.actions),
-            in_words=words.manifest(claim and claim.signer, claim and claim.sound),
+            in_words=words.manifest(claim),
         )
 
 
@@ -177,6 +180,7 @@ class ReadingAnswer(Model):
         payload_bits: int,
         fpr: float,
         public: bool,
+        anchors: str = "",
     ) -> ReadingAnswer:
         """A finding as it is answered.
 
@@ -187,10 +191,11 @@ class ReadingAnswer(Model):
             fpr: from which p-value on a tag counts as found.
             public: nobody has shown a key. An open tag can be forged by everybody, and
                 so a suspect that is another photo must not bring up the record.
+            anchors: PEM certificates that manifests' signers are trusted by.
         """
         reading, record, change = finding.reading, finding.record, finding.change
         placement, manifest = finding.placement, finding.manifest
-        if public and (change is None or change.verdict == "another photo"):
+        if public and not finding.same_photo:
             record = heat_map = manifest = None
         count = reading.registered_payloads
         found = reading.found
@@ -205,7 +210,7 @@ class ReadingAnswer(Model):
             corners=reading.corners.round(1).tolist(),
             record=RecordAnswer.of(record, public) if record else None,
             handling=list(placement.in_words()) if placement else [],
-            manifest=ManifestAnswer.of(manifest) if manifest else None,
+            manifest=ManifestAnswer.of(manifest, anchors) if manifest else None,
             change=_change(change),
             heat_map=HeatAnswer.of(heat_map) if heat_map else None,
             in_words=_in_words(finding),

@@ -138,11 +138,12 @@ class Desk:
         public_trace: bool,
         signer: "PhotoSigner | None" = None,
         domain: str = DOMAIN,
+        anchors: str = "",
     ):
         self.tagger, self.registry, self.limits = tagger, registry, limits
         self.fpr, self.public_trace = fpr, public_trace
         self.signer, self.domain = signer, signer.domain if signer else domain
-        self.reader = RegisteredReader(tagger, registry)
+        self.reader = RegisteredReader(tagger, registry, anchors=anchors)
         self.pool = Pool(limits)
         self._slots, self._rate = Slots(limits), Rate(limits)
         self.metrics = _Metrics(self.pool)
@@ -276,7 +277,12 @@ class Desk:
         bits = self.tagger.config.payload_bits
         readings = [
             answers.ReadingAnswer.of(
-                finding, self._heat_map(suspect.pixels, finding), bits, self.fpr, public
+                finding,
+                self._heat_map(suspect.pixels, finding),
+                bits,
+                self.fpr,
+                public,
+                self.reader.anchors,
             )
             for finding in findings
         ]
@@ -422,8 +428,10 @@ def make_app(
     limits: Limits | None = None,
     fpr: float = FPR,
     public_trace: bool = False,
+    public_bindings: bool = False,
     signer: "PhotoSigner | None" = None,
     domain: str = DOMAIN,
+    anchors: str = "",
     public_url: str = "",
     routers: tuple[APIRouter, ...] = (),
 ) -> FastAPI:
@@ -435,8 +443,11 @@ def make_app(
         limits: None takes the default ones.
         fpr: p-value from which on a tag counts as found, per face.
         public_trace: let everybody trace.
+        public_bindings: let everybody ask for the manifest of any payload, which is a
+            number that can be guessed.
         signer: signs what is tagged with C2PA manifests.
         domain: that photos are signed with, reversed; of the signer, if there is one.
+        anchors: PEM certificates; says of a manifest whether its signer leads to one.
         public_url: of the desk, as C2PA's clients are told where to find it.
         routers: further routes; their handlers reach `Desk` as
             `request.app.state.desk`, with its limits and keys.
@@ -452,7 +463,7 @@ def make_app(
         app.include_router(router)
     """
     limits = limits or Limits()
-    desk = Desk(tagger, registry, limits, fpr, public_trace, signer, domain)
+    desk = Desk(tagger, registry, limits, fpr, public_trace, signer, domain, anchors)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -487,6 +498,7 @@ def make_app(
         public_url=public_url,
         domain=desk.domain,
         authorize=desk.require("trace", public_trace),
+        authorize_value=desk.require("trace", public_bindings),
         admit=desk.photo_slot,
         run=functools.partial(desk.handle, "match"),
         max_bytes=limits.max_body,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faketagger_tf.provenance.claims import Claim
 
 NOTHING = 0.1  # p-values above it say nothing, see docs/registry.md.
 _NAMES = ((1e12, "million million"), (1e9, "thousand million"), (1e6, "million"))
@@ -53,17 +57,22 @@ def registered(p_value: float | None, payloads: int) -> str:
     )
 
 
-def manifest(signer: str | None, sound: bool | None) -> str:
+def manifest(claim: Claim | None) -> str:
     """What the C2PA manifest on record says; `None` where it was not read."""
-    if sound is None:
-        return "The photo on record was published with a signed manifest."
-    name = signer or "somebody without a name"
-    if not sound:
-        return f"The manifest on record, said to be of {name!r}, does not hold."
-    return (
-        f"The photo on record was published with a manifest signed by {name!r}, an "
-        "identity that nobody has checked."
-    )
+    told = "The photo on record was published with a "
+    if claim is None:
+        return f"{told}signed manifest."
+    name = repr(claim.signer or "somebody without a name")
+    return {
+        "invalid": f"The manifest on record, said to be of {name}, does not hold: "
+        f"{', '.join(claim.problems)}.",
+        "unchecked": f"{told}manifest signed by {name}, an identity that nobody has "
+        "checked.",
+        "not trusted": f"{told}manifest signed by {name}, who is not on this desk's "
+        "trust list.",
+        "trusted": f"{told}manifest signed by {name}, who is on this desk's trust "
+        "list.",
+    }[claim.state]
 
 
 def rate(fpr: float) -> str:

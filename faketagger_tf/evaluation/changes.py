@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import keras
 import numpy as np
 
-from faketagger_tf.deepfake import swap_faces
-from faketagger_tf.models import FaceswapConfig
+from faketagger_tf.deepfake import (
+    reenact_faces,
+    swap_faces,
+    swap_faces_by_graphics,
+)
+from faketagger_tf.manipulations.geometry import upscale
+from faketagger_tf.manipulations.overlay import draw_caption, sticker_picture
+from faketagger_tf.models import FaceswapConfig, regenerate_photo
 from faketagger_tf.photos import decode_photo, encode_image
-from faketagger_tf.photos.faces import Face
+from faketagger_tf.photos.faces import Face, detect_faces
 
 # Region of the canvas that a large swap redraws. `deepfake.swap_faces` exchanges an
 # ellipse in it with a hard edge; at .67 that edge lies where the soft `large` mask of
@@ -33,11 +39,13 @@ class Scene:
         rng: draws its random numbers.
         faces: of the photo, largest first; may be empty.
         swap: a face-swap autoencoder's configuration and model, or None.
+        latent: a latent autoencoder, or None.
     """
 
     rng: np.random.Generator
     faces: tuple[Face, ...] = ()
     swap: tuple[FaceswapConfig, keras.Model] | None = None
+    latent: keras.Model | None = None
 
 
 Change = Callable[[np.ndarray, Scene], np.ndarray]
@@ -100,15 +108,25 @@ def warm_filter(photo: np.ndarray, scene: Scene) -> np.ndarray:
 
 def caption(photo: np.ndarray, scene: Scene) -> np.ndarray:
     """Writes large white letters with a black edge across the photo's lower part."""
-    photo = photo.copy()
+    return draw_caption(photo)
+
+
+def sticker(photo: np.ndarray, scene: Scene, size: float) -> np.ndarray:
+    """Lays an opaque round sticker over the photo; `size` is its share of the width."""
     height, width = photo.shape[:2]
-    size, font = width / 280, cv2.FONT_HERSHEY_SIMPLEX
-    place = (round(0.04 * width), round(0.93 * height))
-    for colour, weight in ((0, 7), (255, 2)):
-        weight = max(1, round(weight * size))
-        text, shade = "LOOK WHO IS HERE", (colour,) * 3
-        cv2.putText(photo, text, place, font, size, shade, weight, cv2.LINE_AA)
+    side = max(8, min(round(size * width), height))
+    top = scene.rng.integers(height - side + 1)
+    left = scene.rng.integers(width - side + 1)
+    picture, photo = sticker_picture(side), photo.copy()
+    part = photo[top : top + side, left : left + side]
+    weights = picture[..., 3:]
+    part[:] = np.rint(part * (1 - weights) + 255 * picture[..., :3] * weights)
     return photo
+
+
+def superres(photo: np.ndarray, scene: Scene, factor: float) -> np.ndarray:
+    """Reduces by area and enlarges by classical super-resolution."""
+    return upscale(scale(photo, factor), *photo.shape[:2])
 
 
 def sharpen(photo: np.ndarray, scene: Scene) -> np.ndarray:
@@ -187,6 +205,42 @@ def swap(photo: np.ndarray, scene: Scene, region: float | None = None) -> np.nda
     return swap_faces(photo, config, model, config.identities[-1])[0]
 
 
+def graphics_swap(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Puts a drawn face or a composite onto every face; errors as for `swap`."""
+    return swap_faces_by_graphics(photo, rng=scene.rng)[0]
+
+
+def reenact(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Gives every face a random expression; errors as for `swap`."""
+    return reenact_faces(photo, rng=scene.rng)[0]
+
+
+def regenerate(photo: np.ndarray, scene: Scene, noise: float = 0.0) -> np.ndarray:
+    """Runs the whole photo through the scene's latent model.
+
+    Raises:
+        ValueError: the scene has no model.
+    """
+    if scene.latent is None:
+        raise ValueError("Regenerating needs a latent model. Received: none.")
+    return regenerate_photo(scene.latent, photo, noise, scene.rng)
+
+
+def face_alone(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Crops to the largest face's box, which leaves out hair and surroundings.
+
+    Raises:
+        ValueError: no face is found.
+    """
+    faces = detect_faces(photo)
+    if not faces:
+        raise ValueError("A face crop needs a face. Received: a photo without any.")
+    left, top, width, height = faces[0].box
+    rows = slice(max(0, round(top)), round(top + height))
+    columns = slice(max(0, round(left)), round(left + width))
+    return np.ascontiguousarray(photo[rows, columns])
+
+
 def chain(*changes: Change) -> Change:
     """Returns the change that applies several, one after the other."""
 
@@ -232,4 +286,25 @@ CHANGES: dict[str, Change] = {
     "bilateral": bilateral,
     "deepfake, JPEG 75": chain(swap, _JPEG75),
     "large deepfake, JPEG 75": chain(_with(swap, region=LARGE_SWAP), _JPEG75),
+    "graphics swap, JPEG 75": chain(graphics_swap, _JPEG75),
+    "reenacted, JPEG 75": chain(reenact, _JPEG75),
+    "reenacted, face alone, JPEG 75": chain(reenact, face_alone, _JPEG75),
+    "regenerated, JPEG 75": chain(regenerate, _JPEG75),
+    "regenerated with noise 0.1, JPEG 75": chain(_with(regenerate, noise=0.1), _JPEG75),
+    "super-resolution 0.5, JPEG 75": chain(_with(superres, factor=0.5), _JPEG75),
+    "sticker, JPEG 75": chain(_with(sticker, size=0.2), _JPEG75),
 }
+
+
+def select_changes(names: Sequence[str]) -> dict[str, Change]:
+    """Returns the named ones of `CHANGES`, or all of them where none is named.
+
+    Raises:
+        ValueError: there is no such change.
+    """
+    unknown = [name for name in names if name not in CHANGES]
+    if unknown:
+        raise ValueError(
+            f"There is no change {unknown[0]!r}. Accepted: {'; '.join(CHANGES)}."
+        )
+    return {name: CHANGES[name] for name in names} or dict(CHANGES)

@@ -1,12 +1,15 @@
 """Measures what the registry's figures are: registered p-values and fingerprints.
 
     python -m faketagger_tf.evaluation.registry --data=photos --fit=registered.json
+    python -m faketagger_tf.evaluation.registry --data=photos --plot=quantiles.png
     python -m faketagger_tf.evaluation.registry --data=photos --mode=fingerprints
 
 `p_values` reads untagged photos at every place that the tagger searches, and compares
 each face with registries of random payloads: false positives, that is, the share of
 faces with a p-value of at most each level. With `--fit=FILE` the tail is fitted and
-written instead; `--calibration=FILE` then checks it, on other photos.
+written instead; `--calibration=FILE` then checks it, on other photos, instead of the
+preset's own. `--plot=FILE.png` draws the calibrated p-values' quantiles against those
+that they should have.
 
 `fingerprints` tags the photos, changes them, and counts the verdicts of `compare`
 against the record of the photo; "transplant" compares with another person's record.
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import zlib
 
 import numpy as np
@@ -24,11 +28,13 @@ from tqdm import tqdm
 from faketagger_tf.config import read_json_dataclass, write_json_dataclass
 from faketagger_tf.data import find_photos
 from faketagger_tf.deepfake import swap_faces
+from faketagger_tf.evaluation.quantiles import draw_quantiles
 from faketagger_tf.files import write_atomic
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.messages.registered import WordIndex, pack_words
+from faketagger_tf.names import printable
 from faketagger_tf.options import Checked, option, run_command
-from faketagger_tf.photos import read_photo
+from faketagger_tf.photos import EXTENSIONS, read_photo, write_image
 from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap
 from faketagger_tf.registry.fingerprint import (
     compare,
@@ -36,21 +42,36 @@ from faketagger_tf.registry.fingerprint import (
     fingerprint_matrix,
 )
 from faketagger_tf.registry.records import FaceRecord
+from faketagger_tf.tagging.search import PLACES
 from faketagger_tf.tagging.tagger import Tagger
 
+SMALL = 10**4  # Payloads of the registries that the tail is fitted to.
+REGISTRIES = {SMALL: 6, 10**6: 5}  # Random registries of so many payloads.
 QUANTILES = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 
 
 def measure_surprises(
-    code, faces: list[np.ndarray], issued: int, registries: int, seed: int, floor=0.0
+    code,
+    faces: list[np.ndarray],
+    issued: int,
+    registries: int,
+    seed: int,
+    places: int = 0,
 ) -> np.ndarray:
-    """Registered surprises [registries, faces] of faces against random registries."""
+    """Registered surprises [registries, faces] of faces against random registries.
+
+    As many places are counted as a face has logits, but at least `places`.
+    """
     rng = np.random.default_rng([seed, issued])
     rows = []
     for _ in range(registries):
         payloads = rng.integers(0, 1 << code.payload_bits, issued, dtype=np.uint64)
         index = WordIndex(pack_words(code, payloads), code.message_bits)
-        rows.append([index.search(logits, floor=floor).surprise for logits in faces])
+        found = [
+            index.search(logits, max(places, len(logits)), floor=0.0)
+            for logits in faces
+        ]
+        rows.append([match.surprise for match in found])
     return np.array(rows)
 
 
@@ -60,39 +81,61 @@ def fit_presence(surprises: np.ndarray) -> Presence:
     return dataclasses.replace(presence, faces=surprises.shape[1])
 
 
+def p_values(surprises: np.ndarray, presence: Presence) -> np.ndarray:
+    """P-values of surprises, as `Match.p_value` gives them; of the same shape."""
+    x = np.ravel(surprises)
+    p = [presence.p_value(v) if v >= presence.threshold else 1.0 for v in x]
+    return np.array(p).reshape(np.shape(surprises))
+
+
 def report_p_values(surprises: np.ndarray, presence: Presence) -> list[str]:
     """Markdown rows: share of faces with a p-value of at most each level."""
-    x = np.sort(surprises.ravel())
-    p = np.array([presence.p_value(v) if v >= presence.threshold else 1.0 for v in x])
-    ideal = np.exp(-np.maximum(x, 0))
+    ideal, p = p_values(surprises, Presence()), p_values(surprises, presence)
     return [
         f"| {level:g} | {np.mean(ideal <= level):.5f} | {np.mean(p <= level):.5f} |"
         for level in (*QUANTILES, 1e-4, 1e-6)
     ]
 
 
-def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
-    """Reads untagged photos; see the module's docstring."""
+def read_logits(options: RegistryOptions, tagger: Tagger, photos) -> list[np.ndarray]:
+    """The logits of each face of untagged photos, [places, L] each."""
     if options.logits and os.path.exists(options.logits):
         with np.load(options.logits) as stored:
-            faces = np.split(stored["logits"], stored["ends"][:-1])
-    else:
-        faces = []
-        for photo in tqdm(photos, unit="photo", disable=None):
+            return np.split(stored["logits"], stored["ends"][:-1])
+    faces = []
+    for photo in tqdm(photos, unit="photo", disable=None):
+        try:
             faces += tagger.logits(read_photo(photo.path))
-        if options.logits:
-            ends = np.cumsum([len(face) for face in faces])
-            np.savez(options.logits, logits=np.concatenate(faces), ends=ends)
-    sizes = {10**4: 6} if options.fit else {10**4: 6, 10**6: 5}
+        except ValueError as error:
+            print(f"{printable(photo.path)} is left out: {error}", file=sys.stderr)
+    if not faces:
+        raise ValueError(
+            "The photos must show a face. Received: none that can be read."
+        )
+    if options.logits:
+        stored = {
+            "logits": np.concatenate(faces),
+            "ends": np.cumsum([len(face) for face in faces]),
+        }
+        write_atomic(options.logits, lambda path: np.savez(path, **stored))
+    return faces
+
+
+def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
+    """Reads untagged photos; see the module's docstring."""
+    faces = read_logits(options, tagger, photos)
+    sizes = [SMALL] if options.fit else REGISTRIES
     surprises = {
-        issued: measure_surprises(tagger.code, faces, issued, registries, options.seed)
-        for issued, registries in sizes.items()
+        issued: measure_surprises(
+            tagger.code, faces, issued, REGISTRIES[issued], options.seed, PLACES
+        )
+        for issued in sizes
     }
     if options.fit:
-        presence = fit_presence(surprises[10**4])
+        presence = fit_presence(surprises[SMALL])
         write_atomic(options.fit, write_json_dataclass(presence))
         return f"{options.fit}: {presence}\n"
-    presence = Presence()
+    presence = tagger.registered
     if options.calibration:
         presence = read_json_dataclass(Presence, options.calibration)
     lines = []
@@ -104,6 +147,12 @@ def run_p_values(options: RegistryOptions, tagger: Tagger, photos) -> str:
             *report_p_values(x, presence),
             "",
         ]
+    if options.plot:
+        drawn = {
+            f"{issued:,} payloads": p_values(x, presence)
+            for issued, x in surprises.items()
+        }
+        write_image(options.plot, draw_quantiles(drawn, len(faces)))
     return "\n".join(lines)
 
 
@@ -196,12 +245,23 @@ class RegistryOptions(Checked):
     swap_model: tuple[str, ...] = option((), "Face-swap model; repeat for more.")
     logits: str = option("", "Keep the logits in this .npz file, or use it.")
     fit: str = option("", "Fit the tail and write it to this file.")
-    calibration: str = option("", "Calibration to be checked.")
+    calibration: str = option("", "Calibration to be checked; the preset's by default.")
+    plot: str = option("", "Draw expected against observed quantiles into this file.")
     output: str = option("", "Also write the report to this file.")
 
 
 def main(options: RegistryOptions) -> None:
     """Runs one measurement; see the module's docstring."""
+    if options.plot and (options.fit or options.mode != "p_values"):
+        raise ValueError(
+            "--plot draws p-values that are checked. Received: --plot with "
+            f"{'--fit' if options.fit else f'--mode={options.mode}'}."
+        )
+    if options.plot and not options.plot.lower().endswith(EXTENSIONS):
+        raise ValueError(
+            f"--plot must end in one of {', '.join(EXTENSIONS)}. "
+            f"Received: {options.plot!r}."
+        )
     tagger = Tagger.load(options.tagger)
     photos = list(find_photos(options.data, options.split).spread(options.limit))
     run = {"p_values": run_p_values, "fingerprints": run_fingerprints}[options.mode]

@@ -20,12 +20,18 @@ import numpy as np
 from tqdm import tqdm
 
 from faketagger_tf.data import Photo, find_photos
-from faketagger_tf.evaluation.changes import CHANGES, Change, Scene, scale
+from faketagger_tf.evaluation.changes import (
+    CHANGES,
+    Change,
+    Scene,
+    scale,
+    select_changes,
+)
 from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap
+from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap, load_latent
 from faketagger_tf.tagging.assure import tag_until_it_reads
 from faketagger_tf.tagging.promise import Choice, choose_strengths
 from faketagger_tf.tagging.tagger import FPR, Tagger
@@ -64,6 +70,7 @@ def measure_photos(
     strengths: Sequence[float | str | None] = (None,),
     changes: Mapping[str, Change] = CHANGES,
     swap=None,
+    latent=None,
     fpr: float = FPR,
     refine: int = 0,
     seed: int = 1,
@@ -80,6 +87,7 @@ def measure_photos(
             `faketagger tag` does with it: chosen for each face, read back, refined.
         changes: name -> what happens to the photo.
         swap: (configuration, model) of a face-swap autoencoder, or None.
+        latent: a latent autoencoder, or None.
         fpr: largest p-value of a tag that counts as found.
         refine: steps of refinement.
         seed: of payloads and changes; one seed, one result.
@@ -96,7 +104,8 @@ def measure_photos(
     Raises:
         ValueError: no photo could be measured.
     """
-    options = {"changes": changes, "swap": swap, "fpr": fpr, "refine": refine}
+    options = {"changes": changes, "fpr": fpr, "refine": refine}
+    options |= {"swap": swap, "latent": latent}
     tasks = [
         (number, side, strength)
         for side in sides
@@ -158,6 +167,7 @@ def measure_photo(
     *,
     changes: Mapping[str, Change],
     swap,
+    latent,
     fpr: float,
     refine: int,
     seed: int,
@@ -190,7 +200,7 @@ def measure_photo(
         tagged = tagger.embed(photo, payload, strength, canvases, refine)
     found, wrong, refused = {}, [], []
     faces = tuple(canvas.face for canvas in canvases if canvas.face)
-    scene = Scene(np.random.default_rng(0), faces, swap)
+    scene = Scene(np.random.default_rng(0), faces, swap, latent)
     for change_name, change in changes.items():
         # A stream of its own for every change: adding one does not alter the others.
         rng = np.random.default_rng([seed, name, zlib.crc32(change_name.encode())])
@@ -315,6 +325,10 @@ class WholePhotosOptions(Checked):
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     swap_model: str = option("", "Also deepfake them with this model.")
+    latent_model: str = option("", "Also regenerate them with this latent model.")
+    change: tuple[str, ...] = option(
+        (), "A change to measure, by its name; repeat for more; all by default."
+    )
     canvas: tuple[int, ...] = option(
         SIDES,
         "Pixels to which the face's canvas is scaled; 0 for none; repeat for more.",
@@ -341,7 +355,9 @@ def main(options: WholePhotosOptions) -> None:
         find_photos(options.data, options.split).spread(options.limit),
         sides=options.canvas,
         strengths=options.promise or [value or None for value in options.strength],
+        changes=select_changes(options.change),
         swap=load_faceswap(options.swap_model) if options.swap_model else None,
+        latent=load_latent(options.latent_model)[1] if options.latent_model else None,
         fpr=options.fpr,
         refine=options.refine,
         seed=options.seed,

@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations import codecs, face, geometry, photometric
+from faketagger_tf.manipulations import (
+    codecs,
+    face,
+    geometry,
+    graphics,
+    overlay,
+    photometric,
+)
 from faketagger_tf.manipulations.face import Context
 from faketagger_tf.manipulations.random import StatelessSeed, uniform
 
@@ -49,7 +56,7 @@ class Parameter:
     """
 
     name: str
-    default: float | str | None
+    default: float | str | Range | None
     doc: str
     low: float = 0.0
     high: float = 0.0
@@ -136,6 +143,13 @@ _PIXELS = Parameter("pixels", 32, "side it is reduced to", 2, 1024, integer=True
 _SWAP = Parameter("swap", "*", "name of a face swap, * for any of them", text=True)
 
 
+_LATENT = Parameter("model", "*", "name of a latent model, * for any", text=True)
+
+
+def _expression(name: str, doc: str, low: float = -1.0) -> Parameter:
+    return Parameter(name, Range(low / 2, 0.5), doc, low, 1.0)
+
+
 def _colour(default: int) -> Parameter:
     doc = "1 matches the face's colours to the target's"
     return Parameter("colour", default, doc, high=1, integer=True, ranged=False)
@@ -192,6 +206,14 @@ MANIPULATIONS: dict[str, Manipulation] = {
             geometry.downup_real,
             "Like resize, down to a number of pixels",
             (_PIXELS,),
+        ),
+        Manipulation(
+            "superres",
+            geometry.superres,
+            geometry.superres_real,
+            "Down by area averaging and up by iterated back-projection, as "
+            "super-resolution does",
+            (Parameter("scale", 0.5, "fraction of the side", 0.05, 1.0),),
         ),
         Manipulation(
             "crop",
@@ -307,6 +329,30 @@ MANIPULATIONS: dict[str, Manipulation] = {
             (Parameter("strength", 1.0, "1 is as much as apps offer", 0.0, 1.5),),
         ),
         Manipulation(
+            "caption",
+            overlay.caption,
+            overlay.caption_real,
+            "White letters with a black edge across the lower or the upper part",
+        ),
+        Manipulation(
+            "sticker",
+            overlay.sticker,
+            overlay.sticker_real,
+            "An opaque round sticker at a random place",
+            (Parameter("size", 0.25, "fraction of the side", 0.05, 1.0, ranged=False),),
+        ),
+        Manipulation(
+            "letterbox",
+            overlay.letterbox,
+            overlay.letterbox_real,
+            "Two black bars, above and below or on both sides, on a canvas that was "
+            "shown smaller",
+            (
+                Parameter("fraction", 0.1, "of the side that a bar covers", 0.0, 0.45),
+                Parameter("scale", 0.8, "fraction of the side shown", 0.05, 1.0),
+            ),
+        ),
+        Manipulation(
             "faceswap",
             face.faceswap,
             face.faceswap_real,
@@ -326,6 +372,42 @@ MANIPULATIONS: dict[str, Manipulation] = {
             face.facepaste_real,
             "Another photo's face region pasted in",
             (_MASK, _REGION, _colour(0)),
+        ),
+        Manipulation(
+            "graphicswap",
+            graphics.graphicswap,
+            graphics.graphicswap_real,
+            "A drawn face or a composite of many people put on by computer graphics: "
+            "warped to the landmarks, colours matched, Poisson blended",
+            (Parameter("donor", "*", "name of a donor, * for any", text=True),),
+        ),
+        Manipulation(
+            "reenact",
+            graphics.reenact,
+            graphics.reenact_real,
+            "Another expression and turn of the head by a thin-plate warp of landmarks, "
+            "the inside of an opened mouth painted in",
+            (
+                _expression("mouth", "how far it opens", 0.0),
+                _expression("smile", "corners of the mouth up, or down"),
+                _expression("brows", "up, or down"),
+                _expression("eyes", "wider, or narrower"),
+                _expression("gaze", "to the viewer's right, or left"),
+                _expression("turn", "of the head to the viewer's right, or left"),
+                _expression("nod", "of the head down, or up"),
+            ),
+        ),
+        Manipulation(
+            "regenerate",
+            face.regenerate,
+            face.regenerate_real,
+            "The whole canvas through a latent autoencoder, as a diffusion editor does",
+            (
+                _LATENT,
+                Parameter(
+                    "noise", 0.0, "deviation added to the latents, theirs being 1", 0, 2
+                ),
+            ),
         ),
         Manipulation(
             "facewarp",
@@ -400,13 +482,20 @@ class Chain:
 
     def swap_names(self) -> list[str]:
         """Returns the names of the face swaps that the chain runs, in order."""
+        return self._names(_SWAP)
+
+    def latent_names(self) -> list[str]:
+        """Returns the names of the latent models that the chain runs, in order."""
+        return self._names(_LATENT)
+
+    def _names(self, wanted: Parameter) -> list[str]:
         return [
             value
             for step in self.steps
             for parameter, value in zip(
                 MANIPULATIONS[step.name].parameters, step.arguments, strict=True
             )
-            if parameter is _SWAP
+            if parameter is wanted
         ]
 
     def apply(self, images, seed: StatelessSeed, context: Context | None = None):

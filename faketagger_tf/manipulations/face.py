@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations import geometry, photometric
-from faketagger_tf.manipulations.random import uniform
+from faketagger_tf.manipulations.random import StatelessSeed, uniform
 
 # The `large` mask, in fractions of the canvas's side: the canvas is 1.9 face boxes
 # wide, so this ellipse is 1.14 boxes wide and 1.44 high, and its middle sits a little
@@ -31,6 +31,7 @@ LARGE_REGION = 0.82  # the least region that holds the `large` ellipse with no c
 FEATHER = 0.3  # share of an ellipse's radius over which its mask falls from 1 to 0
 OUTSIDE = {"grey": 0.5, "black": 0.0}  # what a tight crop leaves out is painted
 MASKS = ("feather", "large", "none")
+LATENT_DOWN = 8  # Side of an image over the side of its latent map.
 # A flat swapped face must not be stretched to the target's contrast beyond this.
 MAX_COLOUR_GAIN = 2.0
 
@@ -64,6 +65,9 @@ class Context:
         face_region: side of the face region as a fraction of the canvas.
         donors: faces for `facepaste`, of the images' shape and type; by default the
             batch itself, moved on by one.
+        latents: name -> differentiable function (images float32 [B, S, S, 3] in [0, 1],
+            noise as a number or [B], seed) -> images, as `presets.load_latents` gives
+            them.
         real_codecs: whether WebP's values are the real codec's in training as well;
             needs TensorFlow, and XLA cannot.
     """
@@ -71,6 +75,7 @@ class Context:
     swaps: Mapping[str, Swap] = dataclasses.field(default_factory=dict)
     face_region: float = 0.5
     donors: object = None
+    latents: Mapping[str, Callable] = dataclasses.field(default_factory=dict)
     real_codecs: bool = False
 
     def __post_init__(self):
@@ -242,6 +247,55 @@ def autoencode(images, seed, context, swap):
 
 def autoencode_real(images, rng, context, swap):
     return faceswap_real(images, rng, context, swap, "none", 1.0, 0)
+
+
+def _latents(context: Context, name: str) -> list[Callable]:
+    if name == "*" and context.latents:
+        return list(context.latents.values())
+    if name not in context.latents:
+        offered = ", ".join(context.latents) or "none, the context has no latents"
+        raise ValueError(
+            f"There is no latent model named {name!r}. Accepted: {offered}."
+        )
+    return [context.latents[name]]
+
+
+def _check_latent_side(side: int) -> None:
+    if side % LATENT_DOWN:
+        raise ValueError(
+            f"regenerate needs images whose side is a multiple of {LATENT_DOWN}. "
+            f"Received: {side}."
+        )
+
+
+def regenerate(images, seed, context, model, noise):
+    """Differentiable; `*` draws one of the models for the whole batch."""
+    models = _latents(context, model)
+    _check_latent_side(images.shape[1])
+    if len(models) == 1:
+        return models[0](images, noise, seed)
+    index = ops.floor(uniform(seed, (), 0.0, float(len(models))))
+    index = ops.cast(ops.minimum(index, len(models) - 1.0), "int32")
+    # One key for all branches: each of them would draw its own, but one runs.
+    branches = [lambda images, m=m: m(images, noise, seed) for m in models]
+    return ops.switch(index, branches, images)
+
+
+def regenerate_real(images, rng, context, model, noise):
+    """On uint8; `*` gives image i model i modulo their number."""
+    models = _latents(context, model)
+    _check_latent_side(images.shape[1])
+    changed = np.empty_like(images)
+    for first, regenerator in enumerate(models[: len(images)]):
+        every = slice(first, None, len(models))
+        seed = StatelessSeed(int(rng.integers(2**31)))
+        made = regenerator(
+            images[every].astype(np.float32) / 255,
+            noise[every].astype(np.float32),
+            seed,
+        )
+        changed[every] = photometric.to_uint8(255 * ops.convert_to_numpy(made))
+    return changed
 
 
 def _donors(images, context: Context, xp):

@@ -15,6 +15,8 @@ from keras import ops
 
 from faketagger_tf.manipulations.random import uniform
 
+CUBIC = -0.75  # The cubic kernel's slope at distance 1, as OpenCV has it.
+BACK_PROJECTIONS = 4  # Rounds of super-resolution.
 GRID = 5  # nodes per side of the elastic warps, as in the classic face-swap pipeline
 
 
@@ -265,6 +267,74 @@ def downup_real(images, rng, context, pixels):
     sizes = np.minimum(pixels, side).astype(int)
     small = [resize_to_real(images[i : i + 1], n) for i, n in enumerate(sizes)]
     return np.concatenate([resize_to_real(image, side) for image in small])
+
+
+def cubic_matrix(sizes, rows: int, side: int):
+    """Cubic stretch of `sizes` samples to `rows` samples: cv2.INTER_CUBIC.
+
+    Returns:
+        float32 [1 or B, rows, side].
+    """
+    sizes = _per_image(sizes)
+    centre = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (sizes / rows) - 0.5
+    first = ops.floor(centre) - 1.0
+    pixel, matrix = np.arange(side, dtype=np.float32), 0.0
+    for tap in range(4):
+        place = first + tap
+        far = ops.abs(centre - place)
+        near = ((CUBIC + 2) * far - (CUBIC + 3)) * far * far + 1
+        beyond = ((CUBIC * far - 5 * CUBIC) * far + 8 * CUBIC) * far - 4 * CUBIC
+        weight = ops.where(far <= 1, near, beyond)
+        # The border is replicated.
+        place = ops.clip(place, 0.0, sizes - 1.0)
+        matrix = matrix + weight * ops.cast(ops.equal(place, pixel), "float32")
+    return matrix
+
+
+def superres(images, seed, context, scale):
+    side = images.shape[1]
+    sizes = ops.maximum(ops.round(ops.cast(scale, "float32") * side), 1.0)
+    down, up = area_matrix(sizes, side, side), cubic_matrix(sizes, side, side)
+    small = separable(images, down)
+    large = separable(small, up)
+    for _ in range(BACK_PROJECTIONS):
+        large = large + separable(small - separable(large, down), up)
+    return ops.clip(large, 0.0, 1.0)
+
+
+def superres_real(images, rng, context, scale):
+    side = images.shape[1]
+    sizes = np.maximum(np.round(scale * side), 1).astype(int)
+    return np.stack(
+        [
+            upscale(resize_to_real(image[None], size)[0], side, side)
+            for image, size in zip(images, sizes, strict=True)
+        ]
+    )
+
+
+def upscale(small: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Enlarges by iterated back-projection (Irani and Peleg 1991).
+
+    The result, reduced again, is the small photo: what classical super-resolution asks.
+
+    Args:
+        small: uint8 [H, W, 3].
+        height, width: of the result, at least the small photo's.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    small = small.astype(np.float32)
+
+    def enlarge(values):
+        return cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    large = enlarge(small)
+    for _ in range(BACK_PROJECTIONS):
+        again = cv2.resize(large, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+        large = large + enlarge(small - again)
+    return np.clip(np.rint(large), 0, 255).astype(np.uint8)
 
 
 def crop(images, seed, context, fraction, centre):

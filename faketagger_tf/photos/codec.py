@@ -12,12 +12,15 @@ import cv2
 import numpy as np
 
 from faketagger_tf.files import find_files, write_atomic
-from faketagger_tf.photos.containers import exif_and_xmp
+from faketagger_tf.photos.containers import exif_and_xmp, split_jpeg
 from faketagger_tf.photos.metadata import orientation_of, upright
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MAX_PIXELS = 150_000_000  # 12,000 x 12,000 and a little
 MAX_BYTES = 1 << 30
+# Of a progressive JPEG; some ten are usual. Each may be a few bytes long and costs a
+# pass over the whole picture, so that a small file could keep a processor for hours.
+MAX_SCANS = 200
 _ACCEPTED = "Accepted: JPEG, PNG, WebP or BMP"
 _most = contextvars.ContextVar("most pixels of a photo", default=None)
 
@@ -89,6 +92,10 @@ def decode_stored(data: bytes, name: str = "") -> np.ndarray:
     if size is None:
         raise ValueError(f"{what} is not in a known image format. {_ACCEPTED}.")
     check_size(size, what)
+    if data[:2] == b"\xff\xd8":
+        with contextlib.suppress(ValueError):  # Damage is named below.
+            data = data[: len(data) - len(split_jpeg(data).trailer)]
+        check_scans(data, what)
     # libjpeg fills what is missing with grey and only warns, so it is checked here.
     if not complete:
         raise ValueError(f"{what} is truncated. Received: {len(data)} bytes.")
@@ -115,6 +122,19 @@ def check_size(size: tuple[int, int], what: str) -> None:
         raise TooLarge(
             f"{what} is too large. Received: {width}x{height} pixels. "
             f"Accepted: up to {most} pixels."
+        )
+
+
+def check_scans(data: bytes, what: str) -> None:
+    """Refuses a JPEG of too many scans before it is decoded.
+
+    Coded data never hold an unescaped marker, so that markers can be counted.
+    """
+    scans = data.count(b"\xff\xda")
+    if scans > MAX_SCANS:
+        raise ValueError(
+            f"{what} has too many scans. Received: {scans}. "
+            f"Accepted: up to {MAX_SCANS}."
         )
 
 

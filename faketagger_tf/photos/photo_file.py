@@ -7,6 +7,7 @@ for a photo and a format what is kept, changed and lost, before anything is writ
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 
 from faketagger_tf.files import write_atomic
@@ -28,6 +29,7 @@ __all__ = [
     "encode_photo_file",
     "read_photo_file",
     "write_encoded",
+    "write_like",
     "write_photo_file",
 ]
 
@@ -101,27 +103,51 @@ def write_encoded(
     Raises:
         ValueError: the output cannot be written.
     """
+    write_like(path, data, photo.mode, photo.times if preserve else None)
+
+
+def write_like(
+    path: str | os.PathLike,
+    data: bytes,
+    mode: int | None,
+    times: tuple[int, int] | None = None,
+) -> None:
+    """`write_encoded` where the photo itself is not at hand.
+
+    Args:
+        path: the output.
+        data: its content.
+        mode: permissions of the photo's own file; None where it has none.
+        times: in nanoseconds, of access and change, that the output is given.
+
+    Raises:
+        ValueError: the output cannot be written.
+    """
 
     def write(temporary: str) -> None:
-        if photo.mode is not None:
+        if mode is not None:
             # First, so that nobody reads what is private in the meantime.
-            os.chmod(temporary, os.stat(temporary).st_mode & photo.mode | 0o200)
+            os.chmod(temporary, os.stat(temporary).st_mode & mode | 0o200)
         with open(temporary, "wb") as file:
             file.write(data)
-        if photo.mode is not None:
-            os.chmod(temporary, os.stat(temporary).st_mode & photo.mode)
-        if preserve and photo.times is not None:
-            os.utime(temporary, ns=photo.times)
+        if mode is not None:
+            os.chmod(temporary, os.stat(temporary).st_mode & mode)
+        if times is not None:
+            os.utime(temporary, ns=times)
 
     write_atomic(path, write)
 
 
-def count_pixels(path: str | os.PathLike) -> int:
-    """Width times height as a file's header states them; 0 where it has none."""
-    if not os.path.isfile(path):
+def count_pixels(photo: str | os.PathLike | bytes) -> int:
+    """Width times height as the header of a file, or of its bytes, states them.
+
+    0 where it has none.
+    """
+    if not isinstance(photo, bytes) and not os.path.isfile(photo):
         return 0
     try:
-        with open(path, "rb") as file:
+        inside = isinstance(photo, bytes)
+        with io.BytesIO(photo) if inside else open(photo, "rb") as file:
             kind = sniff(file.read(256))
             file.seek(0)
             with open_image(file, kind) as image:

@@ -293,6 +293,7 @@ def _mend_jpeg(data: bytes, what: str, notes: list[str]) -> bytes:
             else "damaged header: read as far as it goes"
         )
     codec.check_size(jpeg.size, what)
+    codec.check_scans(jpeg.scan, what)
     if jpeg.trailer.startswith(b"\xff\xd8\xff"):
         notes.append("several pictures: the first was read")
     return containers.bare_jpeg(jpeg)

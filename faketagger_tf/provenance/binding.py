@@ -38,8 +38,8 @@ def algorithm_name(preset: str, domain: str = DOMAIN, keyed: bool = False) -> st
         ValueError: the domain is not a reversed domain.
 
     Example:
-        >>> algorithm_name("portrait128", "com.newsroom")
-        'com.newsroom.faketagger.portrait128'
+        >>> algorithm_name("face128", "com.newsroom")
+        'com.newsroom.faketagger.face128'
     """
     if not _DOMAIN.fullmatch(domain):
         raise ValueError(

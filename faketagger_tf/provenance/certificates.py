@@ -103,6 +103,33 @@ def load_credentials(
     return Credentials("".join(map(_pem, chain)), _key_pem(key), algorithm, tsa)
 
 
+def load_anchors(path: str | os.PathLike) -> str:
+    """Reads the certificates of a trust list: what `claims.read_claim` trusts.
+
+    Args:
+        path: a PEM file with one certificate or more, as C2PA's trust list is one.
+
+    Returns:
+        The certificates as PEM, without anything else that the file holds.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no certificate.
+
+    Example:
+        >>> write_dev_certificate("chain.pem", "key.pem")
+        >>> load_anchors("chain.pem").count("BEGIN CERTIFICATE")
+        2
+    """
+    data = _read(path, "trust list")
+    try:
+        return "".join(map(_pem, x509.load_pem_x509_certificates(data)))
+    except ValueError:
+        raise ValueError(
+            "A trust list must be a PEM file of certificates. "
+            f"Received: {os.fspath(path)!r}."
+        ) from None
+
+
 def write_dev_certificate(
     certificate: str | os.PathLike,
     private_key: str | os.PathLike,

@@ -35,8 +35,10 @@ class Claim:
 
     Attributes:
         manifest_id: its label, "urn:c2pa:...".
-        sound: signature and assertions are unchanged since they were signed.
-        trusted: and the signer's certificate leads to one of the trust anchors.
+        sound: signature and assertions are unchanged since they were signed, by a
+            certificate that was valid then: now, if no time-stamp says when that was.
+        trusted: and the signer's certificate leads to one of the trust anchors; None
+            where none were given, so that nobody has looked.
         signer: the certificate's organization and name.
         signed_at: ISO 8601, as a time-stamp authority states it, whom nobody has
             checked; "" without one.
@@ -45,21 +47,30 @@ class Claim:
         actions: such as "c2pa.opened".
         algorithm, value: the soft binding's; "" and b"" without one.
         parents: labels of the manifests that the original came with.
-        problems: what a reader found wrong, as C2PA's codes.
+        problems: what a reader found wrong: C2PA's codes, or a clause of ours.
     """
 
     manifest_id: str
-    sound: bool
-    trusted: bool
-    signer: str
-    signed_at: str
-    generator: str
-    title: str
-    actions: tuple[str, ...]
-    algorithm: str
-    value: bytes
-    parents: tuple[str, ...]
-    problems: tuple[str, ...]
+    sound: bool = False
+    trusted: bool | None = None
+    signer: str = ""
+    signed_at: str = ""
+    generator: str = ""
+    title: str = ""
+    actions: tuple[str, ...] = ()
+    algorithm: str = ""
+    value: bytes = b""
+    parents: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """In a word: "invalid", "unchecked", "trusted" or "not trusted"."""
+        if not self.sound:
+            return "invalid"
+        if self.trusted is None:
+            return "unchecked"
+        return "trusted" if self.trusted else "not trusted"
 
 
 def make_context(anchors: str = "") -> c2pa.Context:
@@ -73,7 +84,8 @@ def read_claim(store: bytes, anchors: str = "") -> Claim:
 
     Args:
         store: the store by itself ("application/c2pa").
-        anchors: certificates to trust as PEM; without any nobody is trusted.
+        anchors: certificates to trust as PEM, from `certificates.load_anchors`;
+            without any nobody is asked for.
 
     Raises:
         ValueError: it is damaged.
@@ -117,6 +129,14 @@ def _read(data: bytes, media_type: str, anchors: str, ignored) -> Claim:
     except c2pa.C2paError as error:
         reason = str(error).strip().rstrip(".")
         raise ValueError(f"The manifest cannot be read: {reason}.") from None
+    try:
+        return _parse(told, anchors, ignored)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        # C2PA's library passes some damage on as fields that are missing.
+        raise ValueError("The manifest cannot be read: it is damaged.") from None
+
+
+def _parse(told: dict, anchors: str, ignored) -> Claim:
     label = told["active_manifest"]
     manifest = told["manifests"][label]
     results = told["validation_results"]["activeManifest"]
@@ -134,7 +154,7 @@ def _read(data: bytes, media_type: str, anchors: str, ignored) -> Claim:
     return Claim(
         manifest_id=label,
         sound=sound,
-        trusted=sound and "signingCredential.trusted" in passed,
+        trusted=sound and "signingCredential.trusted" in passed if anchors else None,
         signer=", ".join(filter(None, names)),
         signed_at=signature.get("time") or "",
         generator=f"{generator.get('name', '')} {generator.get('version', '')}".strip(),

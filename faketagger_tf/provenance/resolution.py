@@ -35,7 +35,7 @@ from faketagger_tf.registry.manifests import (
     list_algorithms,
     recover_manifest,
 )
-from faketagger_tf.registry.reader import RegisteredReader
+from faketagger_tf.registry.reader import Finding, RegisteredReader
 from faketagger_tf.registry.store import RegistryError
 from faketagger_tf.tagging.tagger import FPR, Reading
 
@@ -124,13 +124,18 @@ class _Route(APIRoute):
         return handler
 
 
+def _everybody() -> str:
+    return "everybody"
+
+
 def resolution_router(
     get_reader: Callable[..., RegisteredReader],
     *,
     prefix: str = PREFIX,
     public_url: str = "",
     domain: str = DOMAIN,
-    authorize: Callable | None = None,
+    authorize: Callable = _everybody,
+    authorize_value: Callable | None = None,
     admit: Callable[[Request], AbstractAsyncContextManager] | None = None,
     run: Callable[..., Awaitable] = run_in_threadpool,
     max_bytes: int = MAX_PHOTO,
@@ -148,8 +153,14 @@ def resolution_router(
             well-known route answers with paths alone.
         domain: as the photos were signed with.
         authorize: a dependency that raises `HTTPException(403)` for clients that may
-            not query and fetch; None lets everybody. The routes that tell about the
-            service are open in any case.
+            not query and fetch. Its value is what the client is called; one who is
+            called "" gets, by content, only manifests of photos on record, since an
+            open tag can be forged onto any photo. The routes that tell about the
+            service are open in any case. By default everybody is known, so that the
+            application needs a door of its own.
+        authorize_value: the same for queries by a binding's value, which is a number
+            that can be guessed; None takes `authorize`. A manifest's id is random and
+            is not guessed.
         admit: holds a place for a photo while it is uploaded and read, or raises
             `HTTPException`; None lets every photo in.
         run: awaits a function that reads a photo, called with its arguments; a server
@@ -160,17 +171,15 @@ def resolution_router(
     router = fastapi.APIRouter(route_class=_Route, tags=["C2PA"])
     Reader = Annotated[RegisteredReader, fastapi.Depends(get_reader)]
     MaxResults = Annotated[int, Query(ge=1)]
-    guarded = {
-        "dependencies": [fastapi.Depends(authorize)] if authorize else [],
-        "responses": {
-            400: {"description": "Invalid query"},
-            403: {"description": "Client not allowed to perform this operation"},
-        },
-    }
+    Client = Annotated[str, fastapi.Depends(authorize)]
+    by_value = fastapi.Depends(authorize_value or authorize)
 
-    def also(**codes: str) -> dict:
-        more = {int(code[1:]): {"description": text} for code, text in codes.items()}
-        return {**guarded, "responses": guarded["responses"] | more}
+    def refusals(**codes: str) -> dict:
+        codes = {
+            "_400": "Invalid query",
+            "_403": "Client not allowed to perform this operation",
+        } | codes
+        return {int(code[1:]): {"description": text} for code, text in codes.items()}
 
     def own(reader: RegisteredReader) -> str:
         tagger = reader.tagger
@@ -197,7 +206,8 @@ def resolution_router(
     @router.get(
         f"{prefix}/matches/byBinding",
         response_model=Matches,
-        **also(_414="Query too long, consider using POST instead"),
+        dependencies=[by_value],
+        responses=refusals(_414="Query too long, consider using POST instead"),
     )
     def query_by_binding(
         reader: Reader, alg: str, value: str, maxResults: MaxResults = 10
@@ -210,7 +220,8 @@ def resolution_router(
         f"{prefix}/matches/byBinding",
         response_model=Matches,
         openapi_extra=_body("application/json", BindingQuery.model_json_schema()),
-        **also(_413="Query too long"),
+        dependencies=[by_value],
+        responses=refusals(_413="Query too long"),
     )
     async def query_by_large_binding(
         request: Request, reader: Reader, maxResults: MaxResults = 10
@@ -230,11 +241,12 @@ def resolution_router(
         f"{prefix}/matches/byContent",
         response_model=Matches,
         openapi_extra=_body("image/*", {"type": "string", "format": "binary"}),
-        **also(_413="Photo too large", _415="Invalid asset type"),
+        responses=refusals(_413="Photo too large", _415="Invalid asset type"),
     )
     async def query_by_content(
         request: Request,
         reader: Reader,
+        client: Client,
         alg: str | None = None,
         maxResults: MaxResults = 10,
         hintAlg: str | None = None,
@@ -247,9 +259,12 @@ def resolution_router(
         hint = None if hintValue is None else (hintAlg, _value(hintValue))
         async with admit(request) if admit else contextlib.nullcontext():
             data = await _read(request, max_bytes)
-            return await run(by_content, reader, data, alg, maxResults, hint)
+            known = bool(client)
+            return await run(by_content, reader, data, alg, maxResults, hint, known)
 
-    def by_content(reader, data: bytes, alg: str | None, most: int, hint) -> Matches:
+    def by_content(
+        reader, data: bytes, alg: str | None, most: int, hint, known: bool
+    ) -> Matches:
         if alg is not None:
             supported(reader, alg)
         if not sniff(data[:256]):
@@ -260,28 +275,31 @@ def resolution_router(
             raise HTTPException(413, str(error)) from None
         except ValueError as error:
             raise HTTPException(400, str(error)) from None
-        bits = reader.tagger.config.payload_bits
         findings = reader.examine(photo, fpr)
-        found = [(f.reading, f.manifest) for f in findings if f.record]
-        payload = (
-            int.from_bytes(hint[1], "big") if hint and hint[0] == own(reader) else None
-        )
-        if not found and payload is not None and payload < 1 << bits:
-            # One payload is sooner found than one of all that were issued.
-            manifest = recover_manifest(reader.registry, format_payload(payload, bits))
-            if manifest:
-                readings = reader.tagger.read(photo, fpr, [payload])
-                found = [(r, manifest) for r in readings if r.payload == payload]
+        if hint and not any(finding.record for finding in findings):
+            findings = examine_hint(reader, photo, *hint)
         best = {}
-        for reading, manifest in sorted(found, key=lambda pair: _p_value(pair[0])):
-            if manifest and alg in (None, manifest.algorithm):
-                best.setdefault(manifest.id, (manifest, _score(reading)))
+        for finding in sorted(findings, key=lambda f: _p_value(f.reading)):
+            manifest, told = finding.manifest, known or finding.same_photo
+            if manifest and told and alg in (None, manifest.algorithm):
+                best.setdefault(manifest.id, (manifest, _score(finding.reading)))
         return _matches(list(best.values())[: _capped(most)])
+
+    def examine_hint(reader, photo, algorithm: str, value: bytes) -> list[Finding]:
+        """One payload is sooner found than one of all that were issued."""
+        bits, payload = reader.tagger.config.payload_bits, int.from_bytes(value, "big")
+        if algorithm != own(reader) or payload >= 1 << bits:
+            return []
+        if recover_manifest(reader.registry, format_payload(payload, bits)) is None:
+            return []
+        found = reader.examine(photo, fpr, [payload])
+        return [finding for finding in found if finding.reading.payload == payload]
 
     @router.get(
         f"{prefix}/manifests/{{activeManifestId}}",
         response_class=fastapi.Response,
-        **also(_404="C2PA Manifest not found"),
+        dependencies=[fastapi.Depends(authorize)],
+        responses=refusals(_404="C2PA Manifest not found"),
     )
     def get_manifest_by_id(
         reader: Reader, activeManifestId: str, returnActiveManifest: bool = False

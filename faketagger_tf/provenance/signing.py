@@ -104,7 +104,7 @@ class PhotoSigner:
         >>> with open("tagged.jpg", "rb") as file:
         ...     claim = claims.check_photo(file.read(), "image/jpeg")
         >>> claim.sound, claim.algorithm
-        (True, 'com.newsroom.faketagger.portrait128')
+        (True, 'com.newsroom.faketagger.face128')
     """
 
     credentials: Credentials

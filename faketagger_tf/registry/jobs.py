@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -31,10 +32,16 @@ from faketagger_tf.registry.fingerprint import (
     make_thumbnail,
 )
 from faketagger_tf.registry.manifests import Manifest, store_manifest
-from faketagger_tf.registry.records import ABANDONED, RESERVED, FaceRecord, Record
+from faketagger_tf.registry.records import (
+    ABANDONED,
+    RESERVED,
+    WRITTEN,
+    FaceRecord,
+    Record,
+)
 from faketagger_tf.registry.store import Registry, RegistryError
 from faketagger_tf.tagging.assure import check_untagged
-from faketagger_tf.tagging.file_jobs import TaggedPhoto, tag_photo
+from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, TaggedPhoto, tag_photo
 from faketagger_tf.tagging.promise import check_promise
 from faketagger_tf.tagging.search import Canvas
 from faketagger_tf.tagging.tagger import Tagger
@@ -164,6 +171,121 @@ def tag_bytes_into_registry(
     return _tag(tagger, registry, photo, extension, draft, payload, options)
 
 
+def tag_once(
+    tagger: Tagger,
+    registry: Registry,
+    data: bytes,
+    name: str,
+    output: str,
+    *,
+    read: Callable[[str], bytes | None],
+    write: Callable[[bytes], object],
+    owner: str = "",
+    note: str = "",
+    thumbnail: bool = True,
+    **options,
+) -> tuple[str, dict]:
+    """Tags a photo's bytes such that doing it again changes nothing.
+
+    For batches whose parts are begun anew, on whatever machine, where one was killed or
+    failed. The payload is issued to the photo's digest, the tagger, its key and the
+    output's format: the same photo is never given a second one.
+
+    Args:
+        tagger: tags, and reads back.
+        registry: issues the payload.
+        data: the photo's file.
+        name: the photo's name, for the row and for errors.
+        output: name of the tagged file, for the record; its extension says how it is
+            encoded. One that exists is replaced only where this photo's record says
+            that it was being written.
+        read: name of a tagged file to its bytes; None where there is no such file.
+        write: is given the tagged file's bytes, and has to write `output` whole or not
+            at all.
+        owner, note, thumbnail, **options: as for `tag_into_registry`.
+
+    Returns:
+        what was done, and a row with `file_jobs.TAG_COLUMNS`. "tagged"; "kept", where
+        the file of the photo's record is there already; or "copied", where it is there
+        under another name, as of a photo that a library holds twice. The last two have
+        what is on record in their rows, and None for what is not.
+
+    Raises:
+        ValueError, RegistryError: as for `tag_into_registry`; or the output exists and
+            is not of this photo's record.
+
+    Example:
+        >>> import pathlib
+        >>> from faketagger_tf.registry import init_registry
+        >>> registry = init_registry("sqlite:///tags.db")
+        >>> data, files = pathlib.Path("photo.jpg").read_bytes(), {}
+        >>> def tag():
+        ...     return tag_once(
+        ...         tagger, registry, data, "photo.jpg", "out/photo.jpg",
+        ...         read=files.get,
+        ...         write=lambda data: files.update({"out/photo.jpg": data}),
+        ...     )
+        >>> (first, row), (second, again) = tag(), tag()
+        >>> first, second, row["payload"] == again["payload"]
+        ('tagged', 'kept', True)
+    """
+    extension = os.path.splitext(output)[1]
+    names = {"file": name, "output": output}
+    digest = hashlib.sha256(data).hexdigest()
+    parts = (tagger.config.preset, tagger.key_id, extension.lower(), digest)
+    request = json.dumps(parts)
+    # A run that was killed may have left any of a record's states behind.
+    record = registry.requested(request)
+    there = read(output)
+    if record and record.state == WRITTEN:
+        if there is not None and _is_of(record, there):
+            return "kept", names | _recorded_row(record)
+        earlier = None if record.file == output else read(record.file)
+        if there is None and earlier is not None and _is_of(record, earlier):
+            write(earlier)
+            return "copied", names | _recorded_row(record)
+    begun = record and record.state == RESERVED and record.file == output
+    if there is not None and not begun:
+        raise ValueError(
+            f"The output {output!r} exists, and no record says that it is of this "
+            "photo. Accepted: another folder for the outputs."
+        )
+    photo = decode_photo_file(data, name)
+    draft = _draft(tagger, photo, output, owner, note, thumbnail)
+    row = _tag(
+        tagger,
+        registry,
+        photo,
+        extension,
+        draft,
+        None,
+        options,
+        write,
+        names=names,
+        request=request,
+    ).row
+    return "tagged", row
+
+
+def _is_of(record: Record, data: bytes) -> bool:
+    return hashlib.sha256(data).hexdigest() == record.sha256_tagged
+
+
+def _recorded_row(record: Record) -> dict:
+    """What a record can say of a row of `file_jobs.TAG_COLUMNS`."""
+    return {
+        **dict.fromkeys(TAG_COLUMNS[2:]),
+        "payload": record.payload,
+        "faces": sum(bool(face.landmarks) for face in record.faces),
+        "broken": [],
+        "width": record.width,
+        "height": record.height,
+        "lost": [],
+        "changed": [],
+        "error": "",
+    }
+
+
 def _draft(tagger, photo: PhotoFile, file, owner, note, thumbnail) -> Record:
     return Record(
         preset=tagger.config.preset,
@@ -189,6 +311,7 @@ def _tag(
     write: Callable[[bytes], object] = lambda data: None,
     before_writing: Callable[[dict], object] = lambda row: None,
     names: dict | None = None,
+    request: str | None = None,
 ) -> RecordedTag:
     """Reserves, tags, publishes."""
     if options.get("promise"):
@@ -199,7 +322,7 @@ def _tag(
         # As early, for the same reason.
         check_untagged(tagger, photo.pixels, canvases)
     draft = dataclasses.replace(draft, faces=describe_faces(photo.pixels, canvases))
-    record = registry.reserve(draft, tagger.config.payload_bits, payload)
+    record = registry.reserve(draft, tagger.config.payload_bits, payload, request)
     try:
         tagged = tag_photo(
             tagger,

@@ -54,7 +54,8 @@ FINDING_COLUMNS = (
     "record_revoked",
     "manifest",
     "manifest_signer",
-    "manifest_sound",
+    "manifest_state",
+    "manifest_problems",
 )
 
 
@@ -80,6 +81,15 @@ class Finding:
     placement: Placement | None = None
     manifest: Manifest | None = None
 
+    @property
+    def same_photo(self) -> bool:
+        """Whether the suspect is the photo on record, be it changed.
+
+        An open tag can be forged onto any photo by everybody: whoever has shown
+        nothing but a tag may not be told of the record that it leads to.
+        """
+        return self.change is not None and self.change.verdict != "another photo"
+
 
 class RegisteredReader:
     """Reads suspects against all payloads that a registry has issued.
@@ -94,6 +104,7 @@ class RegisteredReader:
         registry: has the payloads and records.
         refresh: seconds for which the registry is not asked for new payloads.
         recount: seconds for which its records are not counted.
+        anchors: PEM certificates; rows say whether a manifest's signer leads to one.
 
     Raises:
         RegistryError: the database fails.
@@ -105,8 +116,10 @@ class RegisteredReader:
         registry: Registry,
         refresh: float = REFRESH,
         recount: float = RECOUNT,
+        anchors: str = "",
     ):
         self.tagger, self.registry = tagger, registry
+        self.anchors = anchors
         self._refresh, self._recount = refresh, recount
         self._lock = threading.Lock()
         self._looked = self._counted = -np.inf
@@ -144,12 +157,15 @@ class RegisteredReader:
             later = self.registry.count(newest) if newest else 0
             self._census = count - later, newest
 
-    def examine(self, photo: np.ndarray, fpr: float = FPR) -> list[Finding]:
+    def examine(
+        self, photo: np.ndarray, fpr: float = FPR, payloads=None
+    ) -> list[Finding]:
         """Reads every face of a suspect, and looks up whose it is.
 
         Args:
             photo, fpr: as for `Tagger.examine`. Turned and mirrored photos are read
                 and compared as well.
+            payloads: those to look for; None takes all that were issued.
 
         Returns:
             One finding per face, as `Tagger.examine` orders them; at least one.
@@ -158,7 +174,8 @@ class RegisteredReader:
             ValueError: as `Tagger.examine`, or a record has damaged fingerprints.
             RegistryError: the database fails.
         """
-        readings = self.tagger.examine(photo, fpr, self.payloads())
+        payloads = self.payloads() if payloads is None else payloads
+        readings = self.tagger.examine(photo, fpr, payloads)
         return [self._finding(photo, reading) for reading in readings]
 
     def trace_file(self, path: str | os.PathLike, fpr: float, **options) -> list[dict]:
@@ -176,7 +193,7 @@ class RegisteredReader:
 
         def look(photo):
             found = self.examine(photo, fpr)
-            return [(finding.reading, finding_row(finding)) for finding in found]
+            return [(f.reading, finding_row(f, self.anchors)) for f in found]
 
         return trace_file(self.tagger, path, fpr, look=look, **options)
 
@@ -218,17 +235,19 @@ class RegisteredReader:
 COLUMNS = (*TRACE_COLUMNS[:-2], *FINDING_COLUMNS, *TRACE_COLUMNS[-2:])
 
 
-def finding_row(finding: Finding) -> dict:
+def finding_row(finding: Finding, anchors: str = "") -> dict:
     """Returns what the registry knows of a face as plain values, `FINDING_COLUMNS`.
 
     "changed_face" and "changed_around" are the shares of the fingerprints' bits that
     differ, 0 to 1; "handling" has the clauses of `Placement.in_words`. Times are ISO
-    8601 in UTC. What there is no record of is None. "manifest_signer" and
-    "manifest_sound" are None without the extra [c2pa], too; who the signer is has not
-    been checked.
+    8601 in UTC. What there is no record of is None. "manifest_state" is a `Claim`'s, by
+    the PEM certificates `anchors`, and "manifest_problems" says why one is invalid;
+    they and "manifest_signer" are None without the extra [c2pa], too.
     """
     reading, record, change = finding.reading, finding.record, finding.change
     revoked = record and record.revoked
+    manifest = finding.manifest
+    claim = manifest and recovered_claim(manifest, anchors)
     values = (
         reading.registered_p_value,
         reading.registered_payloads,
@@ -242,29 +261,39 @@ def finding_row(finding: Finding) -> dict:
         record and record.created.isoformat(timespec="seconds"),
         record and record.state,
         revoked and revoked.isoformat(timespec="seconds"),
-        *_claim_columns(finding.manifest),
+        manifest and manifest.id,
+        claim and claim.signer,
+        claim and claim.state,
+        claim and ([] if claim.sound else list(claim.problems)),
     )
     return dict(zip(FINDING_COLUMNS, values, strict=True))
 
 
-def _claim_columns(manifest: Manifest | None) -> tuple[str | bool | None, ...]:
-    if manifest is None:
-        return None, None, None
-    claim = recovered_claim(manifest)
-    return (manifest.id, claim and claim.signer, claim and claim.sound)
-
-
-def recovered_claim(manifest: Manifest) -> Claim | None:
+def recovered_claim(manifest: Manifest, anchors: str = "") -> Claim | None:
     """Returns what a manifest on record claims; None without the extra [c2pa].
 
-    Raises:
-        ValueError: it is damaged.
+    A store that is damaged, or that was put on record for another tag than the one it
+    names, is a claim that is not sound: it must not keep the rest from being told.
+
+    Args:
+        manifest: from the registry.
+        anchors: PEM certificates to trust.
     """
     try:
-        from faketagger_tf.provenance.claims import read_claim
+        from faketagger_tf.provenance.claims import Claim, read_claim
     except ModuleNotFoundError:
         return None
-    return read_claim(manifest.store)
+    try:
+        claim = read_claim(manifest.store, anchors)
+    except ValueError:
+        return Claim(manifest.id, problems=("it is damaged",))
+    expected = (manifest.id, manifest.algorithm, manifest.value)
+    named = (claim.manifest_id, claim.algorithm, claim.value)
+    payload = int.from_bytes(claim.value, "big")
+    if named == expected and payload == int(manifest.payload, 16):
+        return claim
+    problems = (*claim.problems, "it names another tag")
+    return dataclasses.replace(claim, sound=False, problems=problems)
 
 
 def suspect_matrix(photo: np.ndarray, canvas: Canvas, size: int) -> np.ndarray:

@@ -36,7 +36,7 @@ from faketagger_tf.registry.records import (
     FaceRecord,
     Record,
 )
-from faketagger_tf.registry.tables import FACES, RECORDS
+from faketagger_tf.registry.tables import FACES, RECORDS, REQUESTS
 
 BUSY_TIMEOUT = 60.0  # Seconds that a writer waits for the others of an SQLite file.
 RECLAIM_AGE = datetime.timedelta(hours=1)
@@ -78,20 +78,15 @@ def open_registry(url: str) -> Registry:
         ValueError: another kind of URL, or a package is not installed.
     """
     registry = Registry(url)
-    with registry.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    script = ScriptDirectory.from_config(_alembic())
-    if found == script.get_current_head():
+    state, revision = _state(registry)
+    if state == "current":
         return registry
-    if found is None:
-        problem = "holds no registry yet; `faketagger registry init` makes one"
-    elif found in {revision.revision for revision in script.walk_revisions()}:
-        problem = (
-            f"has older tables ({found}); `faketagger registry init` brings them up to "
-            "date"
-        )
-    else:
-        problem = f"was made by a newer version ({found})"
+    problem = {
+        "none": "holds no registry yet; `faketagger registry init` makes one",
+        "older": f"has older tables ({revision}); `faketagger registry init` brings "
+        "them up to date",
+        "unknown": f"was made by a newer version, or another program ({revision})",
+    }[state]
     raise RegistryError(f"The database {registry.name!r} {problem}.")
 
 
@@ -99,13 +94,62 @@ def init_registry(url: str) -> Registry:
     """Makes the tables, or brings them up to date; then as `open_registry`.
 
     Harmless where nothing is to be done. Let one process at a time do it.
+
+    Raises:
+        RegistryError, ValueError: as `open_registry`, or it is another program's SQLite
+            file, which is left as it is.
     """
     registry = Registry(url)
-    config = _alembic()
-    with registry.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    state, _ = _state(registry)
+    if state == "none" and not _is_missing(registry):
+        _refuse_others(registry)
+    if state in ("none", "older"):
+        config = _alembic()
+        with registry.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
     return open_registry(url)
+
+
+def _state(registry: Registry) -> tuple[str, str]:
+    """("none", "current", "older" or "unknown"; the tables' revision)."""
+    if _is_missing(registry):  # SQLite would make an empty file.
+        return "none", ""
+    with registry.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    script = ScriptDirectory.from_config(_alembic())
+    known = {revision.revision for revision in script.walk_revisions()}
+    revision = ", ".join(found)
+    if not found:
+        return "none", ""
+    if revision == script.get_current_head():
+        return "current", revision
+    return ("older" if revision in known else "unknown"), revision
+
+
+def _is_missing(registry: Registry) -> bool:
+    url = registry.engine.url
+    return (
+        url.get_backend_name() == "sqlite"
+        and not url.database.startswith("file:")
+        and not os.path.exists(url.database)
+    )
+
+
+def _refuse_others(registry: Registry) -> None:
+    """Refuses an SQLite file that has tables, none of which is ours.
+
+    Programs share a PostgreSQL database, but hardly ever a file.
+    """
+    if registry.engine.name != "sqlite":
+        return
+    with registry.connect() as connection:
+        tables = sa.inspect(connection).get_table_names()
+    if tables:
+        raise RegistryError(
+            f"The database {registry.name!r} is another program's. Received: one with "
+            f"the table {tables[0]!r}. Accepted: a file that is not there yet."
+        )
 
 
 def _alembic() -> Config:
@@ -175,7 +219,11 @@ class Registry:
         self.close()
 
     def reserve(
-        self, draft: Record, payload_bits: int, payload: int | str | None = None
+        self,
+        draft: Record,
+        payload_bits: int,
+        payload: int | str | None = None,
+        request: str | None = None,
     ) -> Record:
         """Issues a payload that is not taken yet, and stores the record with it.
 
@@ -186,6 +234,10 @@ class Registry:
             draft: what is known; its payload, state and times are not read.
             payload_bits: length of the preset's payload.
             payload: one to ask for; None draws at random.
+            request: what the record is for, in the caller's words, with `payload` None.
+                The same request is always given the same payload, by whatever process
+                it is made: the draft takes the place of the record that an earlier one
+                left, in whatever state that is. It stays revoked if it was.
 
         Returns:
             The draft with what the registry filled in.
@@ -202,10 +254,25 @@ class Registry:
                     "the registry has not issued, or none, to be given one."
                 )
             return record
-        for _ in range(_TRIES):
-            drawn = format_payload(secrets.randbits(payload_bits), payload_bits)
-            if record := self._take(draft, drawn):
+        for drawn in self._candidates(payload_bits):
+            # Asked each time: another process may have been given it meanwhile.
+            earlier = self.requested(request) if request else None
+            wanted = earlier.payload if earlier else drawn
+            revoked = earlier.revoked if earlier else None
+            if record := self._take(draft, wanted, request, revoked):
                 return record
+        raise ValueError(
+            f"The registry {self.name!r} has no free payload of {payload_bits} bits "
+            "left. Accepted: another registry, or a preset with a longer payload."
+        )
+
+    def _candidates(self, payload_bits: int) -> Iterator[str]:
+        """Payloads to try: some at random, then all free ones if those can be listed.
+
+        A request that has its payload already needs a candidate to be asked at all.
+        """
+        for _ in range(_TRIES):
+            yield format_payload(secrets.randbits(payload_bits), payload_bits)
         if payload_bits <= _FEW:
             every = [
                 format_payload(value, payload_bits)
@@ -216,15 +283,24 @@ class Registry:
                 taken = set(connection.scalars(query))
             free = [value for value in every if value not in taken]
             secrets.SystemRandom().shuffle(free)
-            for value in free:
-                if record := self._take(draft, value):
-                    return record
-        raise ValueError(
-            f"The registry {self.name!r} has no free payload of {payload_bits} bits "
-            "left. Accepted: another registry, or a preset with a longer payload."
-        )
+            yield from free
 
-    def _take(self, draft: Record, payload: str) -> Record | None:
+    def requested(self, request: str) -> Record | None:
+        """Returns the record that was made for a request; None if there is none.
+
+        An abandoned one is returned until its payload is issued to somebody else.
+        """
+        made = RECORDS.c.payload == REQUESTS.c.payload
+        query = sa.select(RECORDS).join(REQUESTS, made)
+        return next(iter(self._read(query.where(REQUESTS.c.request == request))), None)
+
+    def _take(
+        self,
+        draft: Record,
+        payload: str,
+        request: str | None = None,
+        revoked: datetime.datetime | None = None,
+    ) -> Record | None:
         """Stores the draft under a payload; None if it is taken."""
         record = dataclasses.replace(
             draft,
@@ -232,14 +308,20 @@ class Registry:
             state=RESERVED,
             created=datetime.datetime.now(datetime.UTC),
             written=None,
-            revoked=None,
+            revoked=revoked,
         )
-        # Only a payload whose file never got written is issued again.
-        gone = (RECORDS.c.payload == payload) & (RECORDS.c.state == ABANDONED)
+        # Only a payload whose file never got written is issued again, but for the same
+        # request.
+        own = sa.select(REQUESTS.c.payload).where(REQUESTS.c.request == request)
+        free = (RECORDS.c.state == ABANDONED) | RECORDS.c.payload.in_(own)
+        gone = (RECORDS.c.payload == payload) & free
         try:
             with self.begin() as connection:
                 connection.execute(sa.delete(RECORDS).where(gone))
                 insert_record(connection, record)
+                if request:
+                    values = {"request": request, "payload": payload}
+                    connection.execute(sa.insert(REQUESTS), values)
         except RegistryError as error:
             if isinstance(error.__cause__, sa.exc.IntegrityError):
                 return None

@@ -50,6 +50,20 @@ RECORDS = sa.Table(
     sa.Index("records_sha256_tagged", "sha256_tagged"),
 )
 
+# What a record was made for: who asks for the same again is given the same payload.
+REQUESTS = sa.Table(
+    "requests",
+    METADATA,
+    sa.Column("request", sa.String, primary_key=True),
+    sa.Column(
+        "payload",
+        sa.String,
+        sa.ForeignKey("records.payload", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Index("requests_payload", "payload"),
+)
+
 FACES = sa.Table(
     "faces",
     METADATA,

@@ -26,7 +26,7 @@ from faketagger_tf.photos.photo_file import (
     read_photo_file,
     write_encoded,
 )
-from faketagger_tf.photos.suspect import read_suspect
+from faketagger_tf.photos.suspect import Suspect, read_suspect
 from faketagger_tf.tagging.annotate import annotate
 from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
 from faketagger_tf.tagging.promise import choose_strengths
@@ -335,6 +335,7 @@ def trace_file(
     picture: str | os.PathLike | None = None,
     canvas: str | os.PathLike | None = None,
     look: Callable[[np.ndarray], list[tuple[Reading, dict]]] | None = None,
+    suspect: Suspect | None = None,
 ) -> list[dict]:
     """Reads the tags of a photo file, damaged ones too; see `suspect.read_suspect`.
 
@@ -347,6 +348,7 @@ def trace_file(
         canvas: where to write the canvas of the best reading, as `lite` reads it.
         look: reads the pixels instead of `Tagger.examine`: to readings, each with
             columns of its own.
+        suspect: the photo, where it has been read already; `path` is its name then.
 
     Returns:
         Rows with `TRACE_COLUMNS`, and those of `look`; at least one: a photo without a
@@ -363,7 +365,7 @@ def trace_file(
         (False, None)
     """
     bits = tagger.config.payload_bits
-    suspect = read_suspect(path)
+    suspect = suspect or read_suspect(path)
     photo = suspect.pixels
     if look is None:
         seen = [(reading, {}) for reading in tagger.examine(photo, fpr)]
@@ -408,11 +410,16 @@ def reading_row(reading: Reading, payload_bits: int) -> dict:
 
 
 def comparison_row(face: Comparison, payload_bits: int) -> dict:
-    """Returns what `compare.verify` says about a face as plain values."""
+    """Returns what `compare.verify` says about a face as plain values.
+
+    "other_payload" is that of another tag which is there instead; None without one.
+    """
+    other = face.suspect.payload if face.suspect.found and not face.intact else None
     return {
         "payload": format_payload(face.original.payload, payload_bits),
         "intact": face.intact,
-        "p_value": face.suspect.p_value if face.suspect else None,
+        "other_payload": None if other is None else format_payload(other, payload_bits),
+        "p_value": face.suspect.p_value,
         "changed_face": face.changed_face,
         "changed_around": face.changed_around,
         "box": _box(face.original.box),

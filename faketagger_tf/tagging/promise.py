@@ -11,6 +11,7 @@ landmarks that wander, and a search over many places.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 
 from faketagger_tf.messages import parse_payload
+from faketagger_tf.tagging.copies import PROMISES, Copy
 from faketagger_tf.tagging.paste import add_residual
 from faketagger_tf.tagging.search import Canvas
 
@@ -36,50 +38,6 @@ _GRID = 16  # Pixels of a JPEG's block of 4:2:0: a cut of the photo keeps to its
 # places its `large` mask like that.
 _PASTE = (0.26, 0.32)
 _FEATHER = 0.02  # Blur of the ellipse's edge, in shares of the canvas's side.
-
-
-@dataclasses.dataclass(frozen=True)
-class Copy:
-    """One way in which a photo is passed on.
-
-    Attributes:
-        name: what a row calls it.
-        pasted: another face is pasted over the face.
-        grey: luma alone is kept.
-        scale: by which the photo is resized, after that.
-        qualities: of the JPEGs as which it is then saved, colour at half resolution.
-    """
-
-    name: str
-    pasted: bool = False
-    grey: bool = False
-    scale: float = 1.0
-    qualities: tuple[int, ...] = ()
-
-
-_WEB = (
-    Copy("JPEG 50", qualities=(50,)),
-    Copy("0.7x, JPEG 75", scale=0.7, qualities=(75,)),
-    Copy("half size", scale=0.5),
-    Copy("grey, JPEG 75", grey=True, qualities=(75,)),
-    Copy("pasted face, JPEG 75", pasted=True, qualities=(75,)),
-)
-PROMISES: dict[str, tuple[Copy, ...]] = {
-    "archive": (
-        Copy("JPEG 75", qualities=(75,)),
-        Copy("0.7x", scale=0.7),
-        Copy("grey", grey=True),
-        Copy("pasted face", pasted=True),
-    ),
-    "web": _WEB,
-    "strict": (
-        *_WEB,
-        Copy("JPEG 30", qualities=(30,)),
-        Copy("half size, JPEG 75", scale=0.5, qualities=(75,)),
-        Copy("0.6x, JPEG 60, JPEG 70", scale=0.6, qualities=(60, 70)),
-        Copy("pasted face, JPEG 50", pasted=True, qualities=(50,)),
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,45 +164,43 @@ def _gain(level: float, own: float) -> np.float32:
 
 
 def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
-    """Halves in on the weakest level whose copies all read; strongest level first."""
+    """The weakest level whose copies all read; `levels` are strongest first.
+
+    A copy that reads at a level is taken to read at each stronger one, so that each is
+    looked at where the ones before it still read, and most are decoded once.
+    """
     size = tagger.config.image_size
     photo, canvas = _cut(photo, canvas, size)
-    order = list(copies)
 
-    def choice(level: float, broken: tuple[str, ...] = ()) -> Choice:
-        return Choice(float(level), broken, residual * _gain(level, levels[0]))
+    def choice(level: float, broken: Sequence[str] = ()) -> Choice:
+        tag = residual * _gain(level, levels[0])
+        return Choice(float(level), tuple(broken), tag)
 
-    def tag(level: float) -> np.ndarray:
-        tagged = photo.copy()
-        add_residual(photo, tagged, choice(level).residual, [canvas], 0)
-        return tagged
+    @functools.cache
+    def tagged(index: int) -> np.ndarray:
+        pixels = photo.copy()
+        add_residual(photo, pixels, choice(levels[index]).residual, [canvas], 0)
+        return pixels
 
-    def reads(tagged: np.ndarray, copy: Copy) -> bool:
-        pixels, place = make_copy(copy, tagged, canvas, size, photo)
+    def reads(index: int, copy: Copy) -> bool:
+        pixels, place = make_copy(copy, tagged(index), canvas, size, photo)
         return tagger.p_values(pixels, [place], payload)[0] <= MARGIN
 
-    def keeps(level: float) -> bool:
-        tagged = tag(level)
-        for copy in list(order):
-            if not reads(tagged, copy):
-                # What broke once is tried first: most levels are refused by it.
-                order.remove(copy)
-                order.insert(0, copy)
-                return False
-        return True
-
-    first, last = 0, len(levels) - 1
-    while first <= last:
-        middle = (first + last) // 2
-        if keeps(levels[middle]):
-            first = middle + 1
-        else:
-            last = middle - 1
-    if last >= 0:
-        return choice(levels[last])
-    tagged = tag(levels[0])
-    broken = tuple(copy.name for copy in copies if not reads(tagged, copy))
-    return choice(levels[0], broken)
+    weakest, broken = len(levels) - 1, []
+    for number, copy in enumerate(copies):
+        if number and reads(weakest, copy):
+            continue
+        first, last = 0, weakest - bool(number)
+        while first <= last:
+            middle = (first + last) // 2
+            if reads(middle, copy):
+                first = middle + 1
+            else:
+                last = middle - 1
+        weakest = max(last, 0)
+        if last < 0:
+            broken.append(copy.name)
+    return choice(levels[weakest], broken)
 
 
 def _cut(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, Canvas]:

@@ -1,4 +1,6 @@
+import contextlib
 import json
+import sqlite3
 import stat
 
 import pytest
@@ -37,7 +39,7 @@ def test_sign_strip_and_recover(faketagger, tmp_path, photo, flags, capsys):
     assert claim.manifest_id in told and "Zoë" in told and "nobody has checked" in told
     assert faketagger("trace", bare, database, "--json") == 0
     row = json.loads(capsys.readouterr().out)
-    assert row["manifest"] == claim.manifest_id and row["manifest_sound"] is True
+    assert row["manifest"] == claim.manifest_id and row["manifest_state"] == "unchecked"
 
     store = tmp_path / "store.c2pa"
     show = "registry", "show", row["payload"], database
@@ -53,6 +55,57 @@ def test_sign_strip_and_recover(faketagger, tmp_path, photo, flags, capsys):
     assert faketagger(*show, f"--manifest={tmp_path}/again.c2pa") == 2
     assert "no manifest to give out" in capsys.readouterr().err
     assert not (tmp_path / "again.c2pa").exists()
+
+
+def test_a_trust_list_says_whose_claim_is_trusted(
+    faketagger, tmp_path, photo, flags, capsys
+):
+    database = f"--registry=sqlite:///{tmp_path}/tags.db"
+    tagged = tmp_path / "tagged.png"
+    assert faketagger("registry", "init", database) == 0
+    assert faketagger("tag", photo, tagged, database, *flags) == 0
+    own, other, key = (tmp_path / n for n in ("chain.pem", "other.pem", "other-key"))
+    pair = f"--certificate={other}", f"--private-key={key}"
+    assert faketagger("registry", "dev-certificate", *pair) == 0
+    capsys.readouterr()
+    for anchors, state, words in (
+        (own, "trusted", "(trusted: signed by "),
+        (other, "not trusted", "(not trusted: claimed by "),
+    ):
+        assert faketagger("trace", tagged, database, f"--trust={anchors}") == 0
+        told = capsys.readouterr().out
+        assert words in told and "Zoë" in told and "nobody" not in told
+        assert (
+            faketagger("trace", tagged, database, f"--trust={anchors}", "--json") == 0
+        )
+        row = json.loads(capsys.readouterr().out)
+        assert row["manifest_state"] == state and row["manifest_problems"] == []
+    assert faketagger("trace", tagged, database, f"--trust={key}") == 2
+    assert "must be a PEM file of certificates" in capsys.readouterr().err
+    assert faketagger("trace", tagged, f"--trust={own}") == 2
+    assert "--trust=" in capsys.readouterr().err
+
+
+def test_a_tampered_manifest_is_told_and_the_tag_all_the_same(
+    faketagger, tmp_path, photo, flags, capsys
+):
+    url = f"sqlite:///{tmp_path}/tags.db"
+    tagged = tmp_path / "tagged.png"
+    assert faketagger("registry", "init", f"--registry={url}") == 0
+    assert faketagger("tag", photo, tagged, f"--registry={url}", *flags) == 0
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "tags.db")) as database,
+        database,
+    ):
+        ((store,),) = database.execute("select store from manifests")
+        changed = store.replace(b"watermarked.bound", b"watermarked.found")
+        assert changed != store
+        database.execute("update manifests set store = ?", [changed])
+    capsys.readouterr()
+    assert faketagger("trace", tagged, f"--registry={url}") == 0
+    told = capsys.readouterr().out
+    assert "same photo" in told and "(invalid, do not rely on it: " in told
+    assert "assertion.hashedURI.mismatch" in told and "claimed by" not in told
 
 
 def test_signing_needs_no_registry(faketagger, tmp_path, photo, flags):

@@ -59,3 +59,17 @@ def test_a_damaged_suspect_is_compared(faketagger, tmp_path, photo, capsys):
     assert "SUSPECT: truncated or without its end" in capsys.readouterr().out
     assert faketagger("verify", tagged, cut, "--json") == 0
     assert "without its end" in json.loads(capsys.readouterr().out)["notes"][0]
+
+
+def test_another_tag_in_its_place_is_told(faketagger, tmp_path, photo, capsys):
+    ours, other = tmp_path / "ours.png", tmp_path / "other.png"
+    faketagger("tag", photo, ours, "--payload=1F2E3D4C")
+    faketagger("tag", photo, other, "--payload=00C0FFEE")
+    capsys.readouterr()
+    assert faketagger("verify", ours, other) == 1
+    told = capsys.readouterr().out
+    assert "payload 0x1F2E3D4C  gone, another tag in its place: 0x00C0FFEE" in told
+    for suspect, payload in ((other, "0x00C0FFEE"), (ours, None), (photo, None)):
+        faketagger("verify", ours, suspect, "--json")
+        (face,) = json.loads(capsys.readouterr().out)["faces"]
+        assert face["other_payload"] == payload

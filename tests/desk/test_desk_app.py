@@ -461,7 +461,7 @@ def test_the_command_serves_without_tensorflow(tmp_path, photo):
         assert tagged.status == 200, tagged.data
         (made,) = ask("/v1/trace", tagged.data, "b.jpg").json()["readings"]
         assert made["record"]["payload"] == tagged.headers["x-faketagger-payload"]
-        assert made["record"]["preset"] == "portrait128"
+        assert made["record"]["preset"] == "face128"
         assert made["change"]["verdict"] == "same photo"
     finally:
         process.terminate()

@@ -5,6 +5,7 @@ import io
 import json
 import time
 import urllib.parse
+import uuid
 
 import cv2
 import jsonschema
@@ -30,7 +31,7 @@ from faketagger_tf.registry.reader import RegisteredReader
 from faketagger_tf.tagging.tagger import Tagger
 
 API = "/c2pa/v1"
-ALGORITHM = "com.newsroom.faketagger.portrait128"
+ALGORITHM = "com.newsroom.faketagger.face128"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def signer(tmp_path_factory):
 def signing(signer, tmp_path_factory):
     """A desk with the shipped preset, which signs."""
     folder = tmp_path_factory.mktemp("signing")
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     with desk_server.running(tagger, folder, signer=signer) as desk:
         yield desk
 
@@ -115,7 +116,7 @@ def test_a_trace_tells_what_the_manifest_claims(signing, tagged, suspect):
     told = answer["readings"][0]["manifest"]
     claim = check_photo(tagged.data, "image/jpeg")
     assert told["id"] == claim.manifest_id and told["algorithm"] == claim.algorithm
-    assert told["signer"] == claim.signer and told["sound"] is True
+    assert told["signer"] == claim.signer and told["state"] == "unchecked"
     assert told["actions"] == ["c2pa.opened", "c2pa.watermarked.bound"]
     assert claim.signer in told["in_words"] and "nobody has checked" in told["in_words"]
 
@@ -167,9 +168,13 @@ def test_keys_and_their_scopes(desk, start, photo):
     assert statuses(desk, "no-such-key") == [401] * 4
     assert statuses(desk, "tag") == [403] * 4
     assert statuses(desk, "trace") == statuses(desk, "admin") == expected
+    # A payload is a number that can be guessed: that needs a key all the same.
     with start(public_trace=True) as public:
-        assert statuses(public, None) == expected
+        assert statuses(public, None) == [401, 401, *expected[2:]]
         assert statuses(public, "tag") == [403] * 4
+        assert statuses(public, "trace") == expected
+    with start(public_trace=True, public_bindings=True) as public:
+        assert statuses(public, None) == expected
     # Who may ask for nothing may ask what there is.
     for path in ("supportedAlgorithms", "capabilities", "status"):
         assert desk.call("GET", f"{API}/services/{path}").status == 200
@@ -227,6 +232,50 @@ def test_without_a_key_another_photo_brings_up_no_manifest(signing, tagged, sign
     assert answer(True).manifest is None
 
 
+def test_without_a_key_a_forged_tag_brings_up_no_manifest_by_content(
+    start, signer, photo
+):
+    """Otherwise all manifests could be had by writing one payload after the other."""
+    other = cv2.rotate(skimage.data.astronaut(), cv2.ROTATE_180)[:256, 128:384]
+    with start(signer=signer, public_trace=True) as desk:
+        tagged = desk.call("POST", "/v1/tag", photo=photo, scope="tag")
+        manifest = tagged.headers["x-faketagger-manifest"]
+        payload = int(tagged.headers["x-faketagger-payload"], 16)
+        time.sleep(1.1)  # By when the reader has noticed the payload.
+        forged = desk.desk.tagger.embed(np.ascontiguousarray(other), payload)
+        forged = encode_image(forged, ".png")
+        hint = {
+            "hintAlg": desk.desk.describe().algorithm,
+            "hintValue": encode_value(payload.to_bytes(4, "big")),
+        }
+        for query in ({}, hint):
+            (match,) = by_content(desk, forged, **query).json()["matches"]
+            assert match["manifestId"] == manifest
+            answer = by_content(desk, forged, scope=None, **query)
+            assert answer.status == 200 and answer.json()["matches"] == []
+        # Who has the photo has its manifest.
+        copy = encode_image(decode_photo(tagged.data), ".jpg", 90)
+        (match,) = by_content(desk, copy, scope=None).json()["matches"]
+        assert match["manifestId"] == manifest
+        assert desk.call("GET", f"{API}/manifests/{manifest}").status == 200
+
+
+def test_ids_of_manifests_cannot_be_guessed(tagged):
+    """They open a manifest to everybody: random UUIDs, of 122 bits."""
+    prefix, _, number = tagged.headers["x-faketagger-manifest"].rpartition(":")
+    assert prefix == "urn:c2pa" and uuid.UUID(number).version == 4
+
+
+def test_a_desk_with_a_trust_list(start, signer, photo):
+    with start(signer=signer, anchors=signer.credentials.chain) as desk:
+        tagged = desk.call("POST", "/v1/tag", photo=photo, scope="tag")
+        time.sleep(1.1)
+        answer = desk.call("POST", "/v1/trace", photo=tagged.data, scope="trace")
+        told = answer.json()["readings"][0]["manifest"]
+        assert told["state"] == "trusted"
+        assert "is on this desk's trust list" in told["in_words"]
+
+
 def test_without_c2pas_library_the_manifest_is_given_out_all_the_same(
     signing, suspect, tagged, monkeypatch
 ):
@@ -241,6 +290,6 @@ def test_without_c2pas_library_the_manifest_is_given_out_all_the_same(
     answer = signing.call("POST", "/v1/trace", photo=suspect, scope="trace").json()
     told = answer["readings"][0]["manifest"]
     assert told["id"] == tagged.headers["x-faketagger-manifest"]
-    assert told["signer"] is told["sound"] is told["actions"] is None
+    assert told["signer"] is told["state"] is told["actions"] is None
     path = f"{API}/manifests/{told['id']}"
     assert signing.call("GET", path, scope="trace").status == 200

@@ -7,6 +7,7 @@ import support
 
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import write_image
+from faketagger_tf.tagging.search import PLACES
 
 PAGE = support.ROOT / "docs" / "registry.md"
 
@@ -23,3 +24,8 @@ def test_the_example(tmp_path, monkeypatch, capsys):
     assert registered < blind < 1e-6
     assert told == "newsroom same photo"
     names["registry"].close()
+
+
+def test_the_places_are_those_of_the_search():
+    text = PAGE.read_text("utf-8")
+    assert f"up to {PLACES} places" in text and f"{PLACES} now that it looks" in text

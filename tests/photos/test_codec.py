@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from faketagger_tf.photos import codec as images
+from faketagger_tf.photos.photo_file import decode_photo_file
+from faketagger_tf.photos.suspect import decode_suspect
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -167,3 +169,45 @@ def test_list_photos_is_recursive_sorted_and_skips_others(tmp_path):
         (tmp_path / name).write_bytes(b"")
     found = [os.path.relpath(p, tmp_path) for p in images.list_photos(tmp_path)]
     assert found == ["a.png", "b.JPG", os.path.join("x", "c.webp")]
+
+
+def many_scans(count: int) -> bytes:
+    """A progressive JPEG of 64x64 grey pixels, whose scans but the first are empty."""
+
+    def segment(marker, payload):
+        return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+    one_code = [1, *[0] * 15]
+    blocks = 64
+    direct = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(blocks // 8)
+    # End-of-band runs of 2^14 blocks and more: one of them covers all.
+    empty = segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + bytes([0, 0x7F])
+    return b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xDB, bytes([0, *[1] * 64])),
+            segment(0xC2, struct.pack(">BHHB3B", 8, 64, 64, 1, 1, 0x11, 0)),
+            segment(0xC4, bytes([0x00, *one_code, 0])),
+            segment(0xC4, bytes([0x10, *one_code, 0xE0])),
+            direct,
+            empty * (count - 1),
+            b"\xff\xd9",
+        ]
+    )
+
+
+def test_a_jpeg_of_many_scans_is_refused_undecoded():
+    """One of 50 million pixels and 32 MiB takes a processor a quarter of an hour."""
+    few = many_scans(images.MAX_SCANS)
+    for pixels in (images.decode_photo(few), decode_suspect(few).pixels):
+        assert pixels.shape[:2] == (64, 64)
+    # A film behind the picture is not counted.
+    film = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 300
+    assert images.decode_photo(few + film).shape[:2] == (64, 64)
+    many = many_scans(images.MAX_SCANS + 1)
+    for data in (many, many[:-2]):
+        with pytest.raises(ValueError, match=r"too many scans\. Received: 201\. Acc"):
+            decode_suspect(data)
+    for decode in (images.decode_photo, decode_photo_file):
+        with pytest.raises(ValueError, match="too many scans"):
+            decode(many)

@@ -9,7 +9,7 @@ from faketagger_tf.provenance.binding import (
 
 
 def test_names_of_algorithms():
-    assert algorithm_name("portrait128") == "org.example.faketagger.portrait128"
+    assert algorithm_name("face128") == "org.example.faketagger.face128"
     assert algorithm_name("a b/c", "uk.co.a-b") == "uk.co.a-b.faketagger.a_b_c"
     assert algorithm_name("p", "a.b", keyed=True) == "a.b.faketagger.p.keyed"
     assert algorithm_name("") == "org.example.faketagger.unpublished"
@@ -18,7 +18,7 @@ def test_names_of_algorithms():
 @pytest.mark.parametrize("domain", ["", "com", "com.", ".com", "Com.x", "a..b", "a.-b"])
 def test_domains_that_are_none(domain):
     with pytest.raises(ValueError, match="reversed"):
-        algorithm_name("portrait128", domain)
+        algorithm_name("face128", domain)
 
 
 def test_values_have_whole_bytes():

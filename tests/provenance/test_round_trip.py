@@ -21,13 +21,13 @@ from faketagger_tf.registry.jobs import tag_into_registry
 from faketagger_tf.registry.reader import RegisteredReader
 from faketagger_tf.tagging.tagger import Tagger
 
-NAME = "com.newsroom.faketagger.portrait128"
+NAME = "com.newsroom.faketagger.face128"
 
 
 def test_sign_strip_deepfake_recompress_recover(credentials, tmp_path):
     source, output = tmp_path / "photo.png", tmp_path / "tagged.jpg"
     source.write_bytes(encode_image(skimage.data.astronaut(), ".png"))
-    tagger = Tagger.load("portrait128")
+    tagger = Tagger.load("face128")
     with init_registry(f"sqlite:///{tmp_path}/tags.db") as registry:
         signer = PhotoSigner(credentials, "com.newsroom")
         row = tag_into_registry(tagger, registry, source, output, signer=signer)

@@ -34,7 +34,7 @@ from faketagger_tf.provenance.jumbf import split_store
 from faketagger_tf.provenance.signing import MEDIA_TYPES, PhotoSigner, sign_photo
 from faketagger_tf.tagging.file_jobs import tag_file, tag_photo
 
-BINDING = Binding("org.example.faketagger.portrait128", b"\x1f\x2e\x3d\x4c")
+BINDING = Binding("org.example.faketagger.face128", b"\x1f\x2e\x3d\x4c")
 SIGNED = [
     pytest.param(case, extension, id=f"{case.name}{extension}")
     for case in corpus.cases()

@@ -19,8 +19,8 @@ from faketagger_tf.registry.manifests import (
     store_manifest,
 )
 
-DRAFT = Record(preset="portrait128", file="a.png")
-NAME = "org.example.faketagger.portrait128"
+DRAFT = Record(preset="face128", file="a.png")
+NAME = "org.example.faketagger.face128"
 
 
 def issue(registry, payload: int, number: int = 1, algorithm: str = NAME) -> Manifest:
@@ -40,7 +40,7 @@ def same(found: Manifest | None, stored: Manifest) -> bool:
 
 def test_a_manifest_is_found_by_payload_id_and_binding(registry):
     first = issue(registry, 1, 1)
-    other = issue(registry, 2, 2, "com.newsroom.faketagger.portrait128")
+    other = issue(registry, 2, 2, "com.newsroom.faketagger.face128")
     assert same(recover_manifest(registry, first.payload), first)
     assert same(get_manifest(registry, "urn:c2pa:2"), other)
     (found,) = find_manifests(registry, NAME, first.value, 10)

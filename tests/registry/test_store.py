@@ -1,7 +1,9 @@
+import contextlib
 import datetime
 import hashlib
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 
@@ -26,7 +28,7 @@ from faketagger_tf.registry.tables import METADATA, RECORDS
 
 NOW = datetime.timedelta(0)
 DRAFT = Record(
-    preset="portrait128",
+    preset="face128",
     file="out.png",
     key_id="newsroom",
     width=300,
@@ -236,9 +238,35 @@ def test_a_database_without_tables_or_with_newer_ones(url):
     open_registry(url).close()
     with registry.engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(RegistryError, match="newer version"):
-        open_registry(url)
+    for function in (open_registry, init_registry):
+        with pytest.raises(RegistryError, match=r"newer version.* \(9999\)"):
+            function(url)
+    with registry.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES ('abc')"))
+    with pytest.raises(RegistryError, match=r"or another program \(9999, abc\)"):
+        init_registry(url)
     registry.close()
+
+
+@pytest.mark.parametrize("table", ["records", "photos", "alembic_version"])
+def test_a_file_of_another_program_is_left_alone(tmp_path, table):
+    path = tmp_path / "catalog.db"
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"CREATE TABLE {table} (version_num TEXT)")
+        database.execute(f"INSERT INTO {table} VALUES ('theirs')")
+    with pytest.raises(RegistryError, match="another program") as error:
+        init_registry(f"sqlite:///{path}")
+    assert "\n" not in str(error.value)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = database.execute("SELECT name FROM sqlite_master").fetchall()
+        assert names == [(table,)]
+        assert database.execute(f"SELECT * FROM {table}").fetchall() == [("theirs",)]
+
+
+def test_a_name_that_was_mistyped_leaves_no_file(tmp_path):
+    with pytest.raises(RegistryError, match="holds no registry yet"):
+        open_registry(f"sqlite:///{tmp_path}/typo.db")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def main(url: str, folder: str, count: str, name: str) -> None:
             path = pathlib.Path(folder, f"{name}-{number}.bin")
             original = f"{name} {number}".encode()
             draft = Record(
-                preset="portrait128",
+                preset="face128",
                 file=path.name,
                 owner=name,
                 sha256_original=hashlib.sha256(original).hexdigest(),

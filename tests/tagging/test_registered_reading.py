@@ -69,7 +69,7 @@ def test_issued_payloads_are_looked_for_at_every_place(tagger, photo, issued):
     (reading,) = tagger.read(mirrored, payloads=issued)
     assert reading.mirrored and reading.registered_p_value < 1e-9
     # At such a rate nothing is found, and no place is left out.
-    noisy = add_noise(tagged, 70, 1)
+    noisy = add_noise(tagged, 60, 1)
     searched = tagger.examine(noisy, 1e-99, issued)[0]
     nearest = tagger.index(issued).search(tagger.logits(noisy)[0], PLACES)
     assert not searched.found and nearest.p_value < 0.01
