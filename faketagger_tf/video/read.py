@@ -20,7 +20,8 @@ is therefore that of one face in a photo, whose calibration allows for the searc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -78,15 +79,15 @@ class _Looks:
         self.end, self.canvases = time, canvases
         self._logits.append(logits)
 
-    def keep(self, picture: np.ndarray) -> None:
-        """Keeps some pictures, evenly from the first look to the last."""
+    def keep(self, make_picture: Callable[[], np.ndarray]) -> None:
+        """Keeps pictures of some looks, evenly from the first to the last."""
         if (len(self) - 1) % self._step:
             return
         if len(self.pictures) == KEPT:
             self.pictures, self._step = self.pictures[::2], 2 * self._step
             if (len(self) - 1) % self._step:
                 return
-        self.pictures.append(picture)
+        self.pictures.append(make_picture())
 
     def total(self) -> np.ndarray:
         return combine(np.stack(self._logits))
@@ -155,7 +156,7 @@ class ClipReader:
         for track, looked, pair in zip(seen, logits, ways, strict=True):
             looks = self._open.setdefault(track.number, _Looks(frame.time))
             looks.add(frame.time, looked, pair)
-            looks.keep(self._picture(frame.pixels, pair[0]))
+            looks.keep(functools.partial(self._picture, frame.pixels, pair[0]))
         return tracks
 
     def readings(self) -> list[TrackReading]:

@@ -133,7 +133,7 @@ def test_pictures_are_kept_evenly_and_few(tagger):
     looks = _Looks(0.0)
     for number in range(100):
         looks.add(number / 25, np.zeros((2, 64)), [])
-        looks.keep(np.full(1, number))
+        looks.keep(lambda number=number: np.full(1, number))
         assert len(looks.pictures) <= KEPT
     numbers = np.array([int(picture[0]) for picture in looks.pictures])
     assert len(numbers) > KEPT / 2
