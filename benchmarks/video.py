@@ -100,7 +100,7 @@ class VideoOptions(Checked):
     untagged: int = option(0, "Clips that are read without a tag.", low=0)
     seconds: float = option(10.0, "Length of a clip.", low=2.0)
     height: int = option(720, "Of a clip; it is 16:9.", low=144)
-    promise: str = option("", "That chooses each track's strength; empty for none.")
+    promise: str = option("web", "That chooses strengths; empty: the tagger's own.")
     every: int = option(EVERY, "Frames from one look to the next.", low=1)
     changes: tuple[str, ...] = option(tuple(CHANGES), "What happens to the clips.")
     flicker: int = option(4, "Clips whose flicker is measured.", low=0)
