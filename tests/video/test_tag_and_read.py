@@ -142,14 +142,15 @@ def test_pictures_are_kept_evenly_and_few(tagger):
 
 def test_what_has_ended_is_let_go(tagger):
     """Each cut ends a track: one is held at a time, and all are told at the end."""
+    shown = [tagger.embed(draw(0), PAYLOAD) for draw in (flat, moving_face())]
     reader = ClipReader(tagger, every=2)
     for index in range(16):
-        draw = moving_face() if index // 4 % 2 else flat
-        reader.look(Frame(index, index, index / 25, draw(0)))
+        reader.look(Frame(index, index, index / 25, shown[index // 4 % 2]))
         assert len(reader._open) <= 1
     rows = reader.readings()
     assert [row.track for row in rows] == [1, 2, 3, 4]
     assert [row.face for row in rows] == [False, True, False, True]
+    assert all(row.reading.payload == PAYLOAD for row in rows)
 
 
 def test_one_loud_look_does_not_decide(tagger):
