@@ -115,9 +115,10 @@ bench-serving: $(BIN)/.ready  ## throughput and latency of the HTTP server; PHOT
 	$(BIN)/python -m benchmarks.serving --model=build/models/faketagger \
 	  --photo=$(PHOTO) --output=build/serving.md
 
-bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, changed, read
+bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, changed, read; speed
 	$(BIN)/python -m benchmarks.video --tagger=$(TAGGER) --data=$(DATA) \
-	  --output=build/video
+	  --untagged=200 --output=build/video
+	$(BIN)/python -m benchmarks.video_speed --tagger=$(TAGGER)
 
 # RivaGAN runs on ONNX Runtime; its package's other dependencies are left out.
 .venv-rivagan/.ready: requirements-rivagan.txt
