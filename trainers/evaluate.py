@@ -25,6 +25,7 @@ from faketagger_tf.data.load import load_split
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.evaluation import attacks
 from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.evaluation.html import canvas_page
 from faketagger_tf.evaluation.report import write_report
 from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
@@ -80,6 +81,7 @@ class EvaluateOptions(Checked):
         "Also measure a second tag, averaged residuals, accuracy by lightness of the "
         "face, and false positives on the untagged photos and on drawn faces.",
     )
+    html: bool = option(False, "Also write report.html, one page with plots.")
     samples: int = option(4, "Rows of the picture.", low=1)
     seed: int = option(1, "Seed of payloads and manipulations.")
     output: str = option("", "Folder that receives the report.", required=True)
@@ -220,7 +222,10 @@ def evaluate(options: EvaluateOptions) -> str:
         table += "\n" + evaluation.markdown_lightness(report)
         table += "\n" + attacks.markdown_attacks(report["attacks"], report["untagged"])
     write_report(output / "report", report, table)
-    write_image(output / "panel.png", draw_panel(samples))
+    panel = draw_panel(samples)
+    write_image(output / "panel.png", panel)
+    if options.html:
+        write_atomic(output / "report.html", canvas_page(report, panel))
     write_example(samples[0], output, config.payload_bits)
     return table
 
