@@ -434,7 +434,8 @@ def main(options: CompareOptions) -> None:
     unknown = set(options.rival) - set(rivals.METHODS)
     if unknown:
         raise ValueError(
-            f"There is no rival {min(unknown)!r}. Accepted: {', '.join(rivals.METHODS)}."
+            f"There is no rival {min(unknown)!r}. "
+            f"Accepted: {', '.join(rivals.METHODS)}."
         )
     changes = select_changes(options.change)
     tagger = Tagger.load(options.tagger)
