@@ -111,7 +111,7 @@ def test_shares_are_counted(photos):
     assert clear["bits"] == pytest.approx(1 - 1 / 64)
     grey = rows["grey, JPEG 75", "second"]
     assert grey["right"] == 0 and grey["bits"] == 0.5
-    first, second = report["systems"]
+    first, _ = report["systems"]
     assert first["mark_seconds"] == 0.5 and first["read_seconds"] == 0.25
     assert first["ssim"] == 1 and list(pictures) == ["first", "second"]
     assert len(pictures["first"]) == 2
