@@ -59,12 +59,12 @@ Arguments stand in order or as `name=value`; a range is drawn anew for every ima
 page is written by `python -m tools.manipulations`; its table is what
 `faketagger_tf.manipulations.describe_manipulations()` returns.
 
-FakeTagger's four kinds of deepfake are `faceswap` and `graphicswap` (identity swap, by a
-model and by graphics), `reenact` (reenactment) and `regenerate` (entire synthesis).
+FakeTagger's four kinds of deepfake are `faceswap` and `graphicswap` (identity swap, by
+a model or by graphics), `reenact` (reenactment) and `regenerate` (entire synthesis).
 Attribute editing by a model of its own is not here yet. On whole photos the same are
 `faketagger deepfake --method=swap|graphicswap|reenact|regenerate` and rows of
-`faketagger_tf.evaluation.changes`. Donors of graphics swaps are drawn, or the mean of 28
-people each; nobody's own face is put onto another.
+`faketagger_tf.evaluation.changes`. Donors of graphics swaps are drawn, or the mean of
+28 people each; nobody's own face is put onto another.
 
 """
 

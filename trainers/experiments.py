@@ -37,7 +37,7 @@ from faketagger_tf.presets import list_latents, load_faceswap, load_latent
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 # Models that face128 was trained against, and models that no preset was.
-SEEN_SWAPS, UNSEEN_SWAPS = ("one", "two"), ("unseen_skips", "unseen_narrow")
+SEEN_SWAPS, UNSEEN_SWAPS = ("one", "three"), ("unseen_skips", "unseen_narrow")
 UNSEEN_LATENTS = ("unseen",)
 NOISES = (0.0, 0.1)
 # Payloads that a registry holds beside those of the photos.
