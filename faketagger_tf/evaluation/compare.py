@@ -408,7 +408,7 @@ def load_photos(
         ValueError: there is no photo that can be read.
     """
     photos, scenes = {}, {}
-    entries = find_photos(options.data, options.split or None).spread(options.limit)
+    entries = find_photos(options.data, options.split).spread(options.limit)
     for number, entry in enumerate(entries):
         try:
             photo = read_photo(entry.path)
