@@ -47,7 +47,7 @@ SHOWN = {
     "autoencode": "autoencode(unseen_skips:A>B)",
     "graphicswap": "graphicswap(composite2)",
     "reenact": "reenact(0.8,0.6,0.6,0.3,0.4,0.5,0)",
-    "regenerate": "regenerate(one,noise=0.3)",
+    "regenerate": "regenerate(one,noise=0.1)",
     "facepaste": "facepaste(large)",
     "facewarp": "facewarp(0.1)",
 }
