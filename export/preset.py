@@ -105,11 +105,7 @@ def export_swap(source: str, name: str, root: pathlib.Path = SWAPS) -> pathlib.P
     Arguments, result and errors as for `export_tagger`.
     """
     config, _ = load_faceswap(source)
-    weights = "faceswap.weights.h5"
-    folder = root / name
-    halve_weights(faceswap_folder(source) / weights, folder / weights)
-    write_atomic(folder / FACESWAP_CONFIG, config.to_json())
-    return folder
+    return _export_halved(faceswap_folder(source), root / name, FACESWAP_CONFIG, config)
 
 
 def export_latent(source: str, name: str, root: pathlib.Path = LATENTS) -> pathlib.Path:
@@ -118,11 +114,16 @@ def export_latent(source: str, name: str, root: pathlib.Path = LATENTS) -> pathl
     Arguments, result and errors as for `export_tagger`.
     """
     config, _ = load_latent(source)
-    weights = "latent.weights.h5"
-    folder = root / name
-    halve_weights(latent_folder(source) / weights, folder / weights)
-    write_atomic(folder / LATENT_CONFIG, config.to_json())
-    return folder
+    return _export_halved(latent_folder(source), root / name, LATENT_CONFIG, config)
+
+
+def _export_halved(
+    source: pathlib.Path, target: pathlib.Path, config_name: str, config
+) -> pathlib.Path:
+    (weights,) = source.glob("*.weights.h5")
+    halve_weights(weights, target / weights.name)
+    write_atomic(target / config_name, config.to_json())
+    return target
 
 
 def halve_weights(source: pathlib.Path, target: pathlib.Path) -> None:
