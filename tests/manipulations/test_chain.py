@@ -271,4 +271,8 @@ def test_real_side_wants_uint8(images):
 
 def test_the_documentation_is_up_to_date():
     page = pathlib.Path(__file__).parents[2] / "docs" / "manipulations.md"
-    assert describe_manipulations() in page.read_text()
+    text = page.read_text()
+    assert describe_manipulations() in text
+    for name in MANIPULATIONS:
+        assert f"![{name}](manipulations/{name}.jpg)" in text
+        assert (page.parent / "manipulations" / f"{name}.jpg").is_file()
