@@ -195,6 +195,7 @@ def compare(
     scenes: Mapping[str, Scene],
     *,
     seed: int = 1,
+    done: Callable[[dict, dict], None] = lambda report, pictures: None,
 ) -> tuple[dict, dict[str, list[np.ndarray]]]:
     """Marks photos with every system, changes and reads them.
 
@@ -204,9 +205,10 @@ def compare(
         changes: name -> what happens.
         scenes: name -> what a change may need to know of the photo.
         seed: of payloads and changes, which are the same for all systems.
+        done: is called after every system with what there is by then.
 
     Returns:
-        ({"photos", "systems": [{"system", "photos", "psnr", "ssim", "flip_mean",
+        ({"photos", "failed": [[system, reason]] of systems that do not run, "systems": [{"system", "photos", "psnr", "ssim", "flip_mean",
         "flip_p99", "mark_seconds", "read_seconds"}], "rows": [{"change", "system",
         "photos", "right", "bits" (shares)}]}, system -> pictures for a page).
     """
@@ -214,10 +216,14 @@ def compare(
         name: int(np.random.default_rng([seed, _key(name)]).integers(2**rivals.BITS))
         for name in photos
     }
-    report = {"photos": len(photos), "systems": [], "rows": []}
+    report = {"photos": len(photos), "failed": [], "systems": [], "rows": []}
     pictures = {}
     for system, mark in systems.items():
-        marked = mark(photos, payloads)
+        try:
+            marked = mark(photos, payloads)
+        except ValueError as error:
+            report["failed"].append([system, str(error)])
+            continue
         seen = [measure_visibility(photos[n], p) for n, p in marked.photos.items()]
         times = []
         for change_name, change in tqdm(changes.items(), desc=system, disable=None):
@@ -260,6 +266,9 @@ def compare(
         )
         shown = list(marked.photos)[:PICTURES]
         pictures[system] = [_beside(photos[n], marked.photos[n]) for n in shown]
+        done(report, pictures)
+    if not report["systems"]:
+        raise ValueError(f"No watermark could be measured. {report['failed'][0][1]}")
     return report, pictures
 
 
@@ -327,7 +336,8 @@ def markdown_comparison(report: dict) -> str:
     text += "\nBits of them that came back right:\n\n"
     rows = (row for row, _ in _shares(report, "bits", "{:.3f}".format))
     text += markdown_table(["change", *systems], rows) + "\n"
-    return text + markdown_table(["", *systems], (row for row, _ in _figures(report)))
+    text += markdown_table(["", *systems], (row for row, _ in _figures(report)))
+    return text + "".join(f"\n{name}: {why}\n" for name, why in report["failed"])
 
 
 def html_comparison(report: dict, pictures: Mapping[str, Sequence[np.ndarray]]) -> str:
@@ -363,6 +373,7 @@ def html_comparison(report: dict, pictures: Mapping[str, Sequence[np.ndarray]]) 
         table("", _figures(report)),
         html.heading("Marked photos, and ten times their difference"),
     ]
+    parts += [html.paragraph(f"{name}: {why}") for name, why in report["failed"]]
     for system, images in pictures.items():
         parts += [html.picture(image, system) for image in images]
     return html.page("Watermarks compared", parts)
@@ -456,12 +467,17 @@ def main(options: CompareOptions) -> None:
         systems[method] = lambda photos, payloads, method=method: mark_rival(
             options.python, method, photos, payloads
         )
-    report, pictures = compare(systems, photos, changes, scenes, seed=options.seed)
-    report["fpr"], report["canvas"] = options.fpr, options.canvas
-    text = markdown_comparison(report)
-    write_report(options.output, report, text)
-    write_atomic(f"{options.output}.html", html_comparison(report, pictures))
-    print(text)
+
+    def write(report, pictures):
+        report = {"fpr": options.fpr, "canvas": options.canvas, **report}
+        write_report(options.output, report, markdown_comparison(report))
+        write_atomic(f"{options.output}.html", html_comparison(report, pictures))
+
+    report, pictures = compare(
+        systems, photos, changes, scenes, seed=options.seed, done=write
+    )
+    write(report, pictures)
+    print(markdown_comparison(report))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,26 @@ def test_shares_are_counted(photos):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
+def test_a_rival_that_does_not_run_is_told_and_the_rest_goes_on(photos):
+    def fail(photos, payloads):
+        raise ValueError("It is not installed.")
+
+    changes, seen = {"JPEG 50": CHANGES["JPEG 50"]}, []
+    report, pictures = compare.compare(
+        {"broken": fail, "first": mark},
+        photos,
+        changes,
+        scenes(photos),
+        done=lambda report, pictures: seen.append(list(pictures)),
+    )
+    assert report["failed"] == [["broken", "It is not installed."]]
+    assert seen == [["first"]] and len(report["rows"]) == 1
+    assert "broken: It is not installed." in compare.markdown_comparison(report)
+    assert "It is not installed." in compare.html_comparison(report, pictures)
+    with pytest.raises(ValueError, match=r"No watermark could be measured. It is not"):
+        compare.compare({"broken": fail}, photos, changes, scenes(photos))
+
+
 def test_ours_is_marked_and_read(photos):
     tagger = support.correlation_tagger()
     payloads = dict(zip(photos, (0x1F2E3D4C, 0xFFFF0001), strict=True))
