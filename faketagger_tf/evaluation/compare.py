@@ -208,9 +208,13 @@ def compare(
         done: is called after every system with what there is by then.
 
     Returns:
-        ({"photos", "failed": [[system, reason]] of systems that do not run, "systems": [{"system", "photos", "psnr", "ssim", "flip_mean",
-        "flip_p99", "mark_seconds", "read_seconds"}], "rows": [{"change", "system",
-        "photos", "right", "bits" (shares)}]}, system -> pictures for a page).
+        ({"photos", "failed": [[system, reason]] of systems that do not run, "systems":
+        [{"system", "photos", "psnr", "ssim", "flip_mean", "flip_p99", "mark_seconds",
+        "read_seconds"}], "rows": [{"change", "system", "photos", "right", "bits"
+        (shares)}]}, system -> pictures for a page).
+
+    Raises:
+        ValueError: no system runs.
     """
     payloads = {
         name: int(np.random.default_rng([seed, _key(name)]).integers(2**rivals.BITS))
