@@ -33,7 +33,12 @@ from faketagger_tf.messages import format_payload
 from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
-from faketagger_tf.presets import load_presence, load_swaps, load_tagger
+from faketagger_tf.presets import (
+    load_latents,
+    load_presence,
+    load_swaps,
+    load_tagger,
+)
 from faketagger_tf.tagging.refine import CHAINS, Refiner
 from faketagger_tf.tagging.tagger import Tagger
 
@@ -60,6 +65,9 @@ class EvaluateOptions(Checked):
     )
     swap_model: tuple[str, ...] = option(
         (), "Face-swap model, 'folder' or 'name=folder'."
+    )
+    latent_model: tuple[str, ...] = option(
+        (), "Latent model: a shipped one, 'folder' or 'name=folder'."
     )
     psnr: float = option(0.0, "Strength in dB; 0 takes the tagger's own.", low=0.0)
     refine: int = option(
@@ -177,7 +185,9 @@ def evaluate(options: EvaluateOptions) -> str:
     encoder = build_informed_encoder(config, encoder, decoder)
     chains = parse_chains(options.manipulation)
     context = Context(
-        swaps=load_swaps(list(options.swap_model)), face_region=config.face_region
+        swaps=load_swaps(list(options.swap_model)),
+        latents=load_latents(list(options.latent_model)),
+        face_region=config.face_region,
     )
     decoders = {"keras": evaluation.keras_decode(decoder)}
     for path in filter(None, options.tflite):
