@@ -17,6 +17,7 @@ from faketagger_tf.options import (
 from trainers.evaluate import EvaluateOptions
 from trainers.faceswap import FaceswapOptions
 from trainers.joint import JointOptions
+from trainers.latent import LatentOptions
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -116,6 +117,8 @@ def test_every_flagfile_is_understood(path, monkeypatch):
         defaults, arguments = EvaluateOptions(), ["--tagger=t", *arguments]
     elif path.stem.endswith("faceswap"):
         defaults = FaceswapOptions()
+    elif path.stem.startswith("latent"):
+        defaults = LatentOptions()
     else:
         defaults = JointOptions()
     assert parse(defaults, *arguments) != defaults
