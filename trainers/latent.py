@@ -150,7 +150,7 @@ class LatentTrainer:
         seed = StatelessSeed(tf.stack([step + 1_000_003 * self.options.seed, replica]))
         noise = uniform(seed, [images.shape[0]], 0.0, self.latent.noise)
         with tf.GradientTape() as tape:
-            restored = regenerate(self.model, images, noise, seed, training=True)
+            restored = regenerate(self.model, images, noise, seed)
             errors = tf.reduce_mean(tf.square(restored - images), axis=[1, 2, 3])
             loss = tf.nn.compute_average_loss(
                 errors, global_batch_size=self.options.batch_size

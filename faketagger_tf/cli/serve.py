@@ -17,7 +17,11 @@ _NUMBERS = (
         50_000_000,
         "Largest photo in pixels, of which each takes up to 28 bytes of memory",
     ),
-    ("--jobs", os.cpu_count() or 1, "Photos that are handled at once"),
+    (
+        "--jobs",
+        os.cpu_count() or 1,
+        "Photos of one address that are handled at once; of all, one more",
+    ),
     ("--queue", 16, "Photos that may wait for that; others are turned away"),
     ("--upload-seconds", 30, "By which an upload may lag behind 8 KiB a second"),
     ("--work-seconds", 120, "After which the answer to a photo is given up"),

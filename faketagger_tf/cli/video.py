@@ -19,7 +19,7 @@ _TAG_PHOTOS = {
     "preserve": False,
     "extension": None,
 }
-_TRACE_PHOTOS = {"canvas": None}
+_TRACE_PHOTOS = {"canvas": None, "trust": None}
 
 
 def add_coding_flags(parser: Parser) -> None:

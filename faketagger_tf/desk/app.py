@@ -21,6 +21,7 @@ is no HTTP is refused by uvicorn in its own words.
 
 import base64
 import contextlib
+import contextvars
 import dataclasses
 import datetime
 import functools
@@ -96,6 +97,8 @@ _HEADERS = {
 _ROW = ("psnr", "ssim", "faces", "broken", "lost", "changed")
 _UNLIMITED = ("/healthz", "/metrics")  # Asked every few seconds by one address.
 _MANY_FACES = 8  # Of a record, up to which all are compared for the heat map.
+# The address of the photo that a task handles; set where it takes its place.
+_whose = contextvars.ContextVar("address", default="")
 _log = logging.getLogger(__name__)
 _bearer = HTTPBearer(auto_error=False, description="From `faketagger registry keys`.")
 
@@ -187,7 +190,9 @@ class Desk:
         Raises:
             Refusal: 429 or 503, there is none.
         """
-        with self._slots.take(address_of(request.scope)):
+        address = address_of(request.scope)
+        with self._slots.take(address):
+            _whose.set(address)
             self.pool.check()  # Before anything is uploaded in vain.
             yield
 
@@ -238,7 +243,7 @@ class Desk:
 
         outcome = "failed"
         try:
-            answer = await self.pool.run(limited)
+            answer = await self.pool.run(_whose.get(), limited)
             outcome = "done"
             return answer
         except codec.TooLarge as error:
@@ -325,7 +330,8 @@ class Desk:
             self.tagger,
             self.registry,
             form.data,
-            f"{stem or 'photo'}{extension}",
+            f"{stem.lstrip('.') or 'photo'}{extension}",
+            extension=extension,
             owner=_text(form, "owner"),
             note=_text(form, "note"),
             quality=_quality(form.fields.get("quality")),

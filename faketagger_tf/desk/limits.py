@@ -13,9 +13,9 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import functools
 import ipaddress
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -41,7 +41,7 @@ class Limits:
         max_body: bytes of a request.
         max_pixels: of a photo, as its header states them.
         rate: requests of one address, in the words of the package `limits`.
-        jobs: photos that are handled at once.
+        jobs: photos of one address that are handled at once; of all, one more.
         queue: photos that may wait for that.
         slots: requests with a photo at a time, from its first byte to the answer.
         address_slots: those of one address.
@@ -338,8 +338,20 @@ class Slots:
                 del self._taken[address]
 
 
+@dataclasses.dataclass(eq=False)
+class _Work:
+    """A photo that waits or is handled."""
+
+    address: str
+    call: Callable[[], Any]
+    answer: asyncio.Future
+
+
 class Pool:
-    """A few threads and a bounded queue in front of them.
+    """A few threads and a bounded queue in front of them; for the event loop alone.
+
+    A photo of many faces takes minutes, and a thread cannot be stopped. One address
+    has at most `jobs` of the `jobs` + 1 threads, so that another one's photos go on.
 
     Args:
         limits: `jobs`, `queue` and `work_seconds` of them.
@@ -350,8 +362,9 @@ class Pool:
 
     def __init__(self, limits: Limits):
         self._limits = limits
-        self._threads = futures.ThreadPoolExecutor(limits.jobs, "photo")
-        self._lock = threading.Lock()
+        self._threads = futures.ThreadPoolExecutor(limits.jobs + 1, "photo")
+        self._waiting: list[_Work] = []
+        self._running: collections.Counter[str] = collections.Counter()
         self.pending = 0
 
     def check(self) -> None:
@@ -367,33 +380,70 @@ class Pool:
                 RETRY_AFTER,
             )
 
-    async def run(self, function: Callable, *arguments) -> Any:
+    async def run(self, address: str, function: Callable, *arguments) -> Any:
         """Runs a function in a thread and returns what it returns.
 
         What has not begun when time is up never begins; what has goes on, counts as
         pending, and its result is dropped.
 
+        Args:
+            address: whose photo it is.
+            function, *arguments: what is called.
+
         Raises:
             Refusal: 503, the queue is full or time is up.
         """
-        with self._lock:
-            self.check()
-            self.pending += 1
-        future = self._threads.submit(function, *arguments)
-        future.add_done_callback(self._done)
+        self.check()
+        answer = asyncio.get_running_loop().create_future()
+        work = _Work(address, functools.partial(function, *arguments), answer)
+        self.pending += 1
+        self._waiting.append(work)
+        self._begin()
         seconds = self._limits.work_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.wrap_future(future)
+                return await answer
         except TimeoutError:
             raise Refusal(
                 503, f"The photo took longer than {seconds:g} seconds.", RETRY_AFTER
             ) from None
+        finally:
+            if work in self._waiting:
+                self._waiting.remove(work)
+                self.pending -= 1
 
-    def _done(self, _: futures.Future) -> None:
-        with self._lock:
-            self.pending -= 1
+    def _begin(self) -> None:
+        """Gives free threads to what waits, first come, first served."""
+        jobs = self._limits.jobs
+        for work in list(self._waiting):
+            if self._running.total() > jobs:
+                return
+            if self._running[work.address] < jobs:
+                self._waiting.remove(work)
+                self._running[work.address] += 1
+                done = functools.partial(self._end, work, asyncio.get_running_loop())
+                self._threads.submit(work.call).add_done_callback(done)
+
+    def _end(self, work: _Work, loop, done: futures.Future) -> None:
+        """Tells the event loop, from a thread; it may have stopped."""
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._ended, work, done)
+
+    def _ended(self, work: _Work, done: futures.Future) -> None:
+        self.pending -= 1
+        self._running[work.address] -= 1
+        if not self._running[work.address]:
+            del self._running[work.address]
+        if not work.answer.done():
+            if done.cancelled():
+                work.answer.cancel()
+            elif error := done.exception():
+                work.answer.set_exception(error)
+            else:
+                work.answer.set_result(done.result())
+        self._begin()
 
     def close(self) -> None:
         """Waits for what is at work; what waits is dropped."""
+        self._waiting.clear()
         self._threads.shutdown(cancel_futures=True)

@@ -12,7 +12,9 @@ preset's own. `--plot=FILE.png` draws the calibrated p-values' quantiles against
 that they should have.
 
 `fingerprints` tags the photos, changes them, and counts the verdicts of `compare`
-against the record of the photo; "transplant" compares with another person's record.
+against the record of the photo. A "transplanted tag" is the residual of another's
+tagged photo, which the attacker has to the last bit, added to this photo's face: it is
+compared with the other's record.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import dataclasses
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -97,17 +100,24 @@ def report_p_values(surprises: np.ndarray, presence: Presence) -> list[str]:
     ]
 
 
+def read_all(photos, function) -> Iterator[tuple]:
+    """Yields (entry, pixels, `function` of them); says which cannot be taken."""
+    for entry in tqdm(photos, unit="photo", disable=None):
+        try:
+            photo = read_photo(entry.path)
+            value = function(photo)
+        except ValueError as error:
+            print(f"{printable(entry.path)} is left out: {error}", file=sys.stderr)
+        else:
+            yield entry, photo, value
+
+
 def read_logits(options: RegistryOptions, tagger: Tagger, photos) -> list[np.ndarray]:
     """The logits of each face of untagged photos, [places, L] each."""
     if options.logits and os.path.exists(options.logits):
         with np.load(options.logits) as stored:
             return np.split(stored["logits"], stored["ends"][:-1])
-    faces = []
-    for photo in tqdm(photos, unit="photo", disable=None):
-        try:
-            faces += tagger.logits(read_photo(photo.path))
-        except ValueError as error:
-            print(f"{printable(photo.path)} is left out: {error}", file=sys.stderr)
+    faces = [each for *_, found in read_all(photos, tagger.logits) for each in found]
     if not faces:
         raise ValueError(
             "The photos must show a face. Received: none that can be read."
@@ -163,7 +173,8 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
     swaps = {name: load_faceswap(name) for name in options.swap_model}
     counts: dict[str, dict[str, int]] = {}
     shares: dict[str, list[tuple[float, float]]] = {}
-    last: tuple[str, FaceRecord] | None = None
+    last: tuple[str, FaceRecord, int, np.ndarray] | None = None
+    carried, read = 0, 0  # Transplanted tags, and those of them that read.
 
     def count(name: str, photo: np.ndarray, record: FaceRecord) -> None:
         try:
@@ -177,18 +188,18 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
         row[change.verdict] = row.get(change.verdict, 0) + 1
         shares.setdefault(name, []).append((change.face, change.surroundings))
 
-    for number, entry in enumerate(tqdm(photos, unit="photo", disable=None)):
-        photo = read_photo(entry.path)
+    entries = read_all(photos, tagger.find_canvases)
+    for number, (entry, photo, canvases) in enumerate(entries):
         seed = zlib.crc32(entry.person.encode())
         rng = np.random.default_rng([options.seed, seed])
-        canvases = tagger.find_canvases(photo)
         face = canvases[0].face
         box = face.box if face else (0, 0, photo.shape[1], photo.shape[0])
         landmarks = face.landmarks if face else ()
         matrix = fingerprint_matrix(photo.shape[1], photo.shape[0], landmarks)
         record = FaceRecord(box, (), *fingerprint(photo, matrix))
         payload = int(rng.integers(1 << tagger.config.payload_bits))
-        tagged = tagger.embed(photo, payload, None, canvases)
+        residuals = tagger.residuals(photo, payload, canvases)
+        tagged = tagger.embed(photo, payload, canvases=canvases, residuals=residuals)
         scene = changes.Scene(rng, (face,) if face else ())
 
         def jpeg(pixels, quality=75, scene=scene):
@@ -213,8 +224,15 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
         for name, changed in tests.items():
             count(name, changed, record)
         if last and last[0] != entry.person:
-            count("transplant, JPEG 75", tests["JPEG 75"], last[1])
-        last = entry.person, record
+            _, other, other_payload, residual = last
+            forged = tagger.embed(
+                photo, other_payload, canvases=canvases[:1], residuals=residual
+            )
+            forged = jpeg(forged)
+            count("transplanted tag, JPEG 75", forged, other)
+            found = {reading.payload for reading in tagger.read(forged)}
+            carried, read = carried + 1, read + (other_payload in found)
+        last = entry.person, record, payload, residuals[:1]
     verdicts = sorted({verdict for row in counts.values() for verdict in row})
     lines = [
         f"| change | photos | {' | '.join(verdicts)} | face: median, 99% | "
@@ -229,6 +247,7 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
             for part in zip(*shares[name], strict=True)
         ]
         lines.append(f"| {name} | {total} | {' | '.join(cells)} |")
+    lines += ["", f"{read} of {carried} transplanted tags read."]
     return "\n".join(lines) + "\n"
 
 

@@ -203,6 +203,36 @@ def test_a_full_queue_is_503_with_a_time_to_come_again(start, photo):
         assert ask().status == 200
 
 
+@linux
+def test_photos_that_take_long_stop_no_other_address(start, photo):
+    """A thread cannot be stopped: who fills all that he can get leaves one."""
+    slow = photo + b"slow"
+    with start(jobs=1, work_seconds=60) as desk:
+        go, trace = threading.Event(), desk.desk.trace
+
+        def wait(data, public):
+            assert data != slow or go.wait(60)
+            return trace(data, public)
+
+        desk.desk.trace = wait
+
+        def ask(photo, source="127.0.0.1"):
+            return desk.call(
+                "POST", "/v1/trace", photo=photo, scope="trace", source=source
+            )
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            waiting = [pool.submit(ask, slow) for _ in range(3)]
+            deadline = time.monotonic() + 30
+            while desk.desk.pool.pending < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert [ask(photo, ELSEWHERE).status for _ in range(2)] == [200, 200]
+            assert desk.desk.pool.pending == 3
+            go.set()
+            assert [each.result(60).status for each in waiting] == [200] * 3
+        assert desk.desk.pool.pending == 0
+
+
 def test_work_that_takes_too_long_is_given_up_and_still_counts(start, photo):
     with start(jobs=1, queue=1, work_seconds=0.5) as desk:
         go = threading.Event()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import skimage.data
 import support
 
 from faketagger_tf.drawn import draw_photo, identity_from_seed
@@ -55,8 +56,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "REGISTRIES", {10**4: 2, 10**5: 1})
     photos = tmp_path / "photos"
     for number in range(2):
-        photo = draw_photo(identity_from_seed(number), np.random.default_rng(3), 256)[0]
-        write_image(photos / f"{number}" / "a.png", photo)
+        drawn = draw_photo(identity_from_seed(3), np.random.default_rng(3), 256)[0]
+        photo = (drawn, skimage.data.astronaut()[:256, 100:356])[number]
+        write_image(photos / f"{number}" / "a.png", np.ascontiguousarray(photo))
     write_image(photos / "2" / "small.png", np.zeros([20, 20, 3], np.uint8))
     return photos
 
@@ -115,3 +117,23 @@ def test_the_presets_own_calibration_is_checked_by_default(surprises, monkeypatc
     assert ideal < own
     for level, (first, second) in shares([r for r in row if r]).items():
         assert (first, second) == (ideal <= level, own <= level)
+
+
+def test_verdicts_are_counted(folder, capsys):
+    registry.main(
+        registry.RegistryOptions(data=str(folder), split="", mode="fingerprints")
+    )
+    told = capsys.readouterr()
+    assert "small.png is left out" in told.err
+    title, _, *rows = [line for line in told.out.splitlines() if "|" in line]
+    names = [cell.strip() for cell in title.strip("|").split("|")][2:-2]
+    found = {}
+    for row in rows:
+        name, count, *cells = [cell.strip() for cell in row.strip("|").split("|")]
+        found[name] = int(count), dict(zip(names, cells, strict=False))
+    for name in ("tagged", "JPEG 75"):
+        assert found[name] == (2, found[name][1])
+        assert found[name][1]["same photo"] == "100.0%"
+    count, verdicts = found["transplanted tag, JPEG 75"]
+    assert count == 1 and verdicts["another photo"] == "100.0%"
+    assert "1 of 1 transplanted tags read." in told.out

@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 import sqlalchemy as sa
 
@@ -59,7 +61,10 @@ def test_an_older_registry_is_brought_up_to_date(url):
     with registry.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
-    record = registry.reserve(Record(preset="p", file="f.png"), 32)
+    now = datetime.datetime.now(datetime.UTC)
+    record = Record("p", "f.png", payload="0x00000001", state="reserved", created=now)
+    with registry.begin() as connection:
+        store.insert_record(connection, record)
     with pytest.raises(RegistryError, match=r"older tables \(0001\)"):
         store.open_registry(url)
     with init_registry(url) as newer:
