@@ -25,7 +25,6 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from faketagger_tf.cli import common
 from faketagger_tf.cli.parser import Parser
-from faketagger_tf.cli.tag import chosen_strength
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import encode_image
 from faketagger_tf.registry import RegistryError, init_registry, open_registry
@@ -142,7 +141,7 @@ def test_a_library_with_hostile_files(library, tagger, url, tmp_path, capsys):
     # Nothing else tags in a pipeline than what tags a file.
     again = tmp_path / "again.jpg"
     flags = argparse.Namespace(strength=None, promise=None)
-    strength, promise = chosen_strength(flags, tagger)
+    strength, promise = common.choose_strength(flags, tagger)
     row = tag_file(
         tagger, by_hand["file"], again, by_hand["payload"], strength, promise=promise
     )
