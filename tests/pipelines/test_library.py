@@ -3,6 +3,7 @@
 Runs in the environment of requirements-beam.txt (`make test-beam`), without TensorFlow.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -139,7 +140,11 @@ def test_a_library_with_hostile_files(library, tagger, url, tmp_path, capsys):
     (by_hand,) = (row for row in rows if row["file"].endswith("p2.jpg"))
     # Nothing else tags in a pipeline than what tags a file.
     again = tmp_path / "again.jpg"
-    row = tag_file(tagger, by_hand["file"], again, by_hand["payload"])
+    flags = argparse.Namespace(strength=None, promise=None)
+    strength, promise = common.choose_strength(flags, tagger)
+    row = tag_file(
+        tagger, by_hand["file"], again, by_hand["payload"], strength, promise=promise
+    )
     assert again.read_bytes() == pathlib.Path(by_hand["output"]).read_bytes()
     assert row | {"output": by_hand["output"]} == by_hand
 
