@@ -6,10 +6,10 @@ RUN ?= runs/demo
 PHOTOS ?= 400
 # What the exports and the benchmarks take: a preset or a trained run's folder; the page
 # takes a preset.
-TAGGER ?= portrait128
+TAGGER ?= face128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale compare experiments web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-video.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -115,9 +115,10 @@ bench-serving: $(BIN)/.ready  ## throughput and latency of the HTTP server; PHOT
 	$(BIN)/python -m benchmarks.serving --model=build/models/faketagger \
 	  --photo=$(PHOTO) --output=build/serving.md
 
-bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, changed, read
+bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, changed, read; speed
 	$(BIN)/python -m benchmarks.video --tagger=$(TAGGER) --data=$(DATA) \
-	  --output=build/video
+	  --untagged=200 --output=build/video
+	$(BIN)/python -m benchmarks.video_speed --tagger=$(TAGGER)
 
 # RivaGAN runs on ONNX Runtime; its package's other dependencies are left out.
 .venv-rivagan/.ready: requirements-rivagan.txt
@@ -130,6 +131,22 @@ bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, 
 bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
 	.venv-rivagan/bin/python -m benchmarks.rivagan \
 	  faketagger_tf/weights/portrait128/decoder.tflite
+
+# The rivals' packages ask for PyTorch, of which nothing here is used.
+.venv-rivals/.ready: requirements-rivals.txt
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-rivals/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps invisible-watermark==0.2.0 blind-watermark==0.4.4
+	touch $@
+
+compare: $(BIN)/.ready .venv-rivals/.ready  ## our tag beside three rivals, on the photos of DATA=folder
+	$(BIN)/python -m faketagger_tf.evaluation.compare --tagger=$(TAGGER) --data=$(DATA) \
+	  --python=.venv-rivals/bin/python --latent_model=unseen --output=build/compare
+
+experiments: $(BIN)/.ready  ## the paper's kinds of deepfake, on the photos of DATA=folder
+	$(BIN)/python -m trainers.experiments --tagger=$(TAGGER) --data=$(DATA) \
+	  --output=build/experiments
 
 web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund
@@ -151,4 +168,4 @@ tfa-parity: .venv-tfa/.ready $(BIN)/.ready  ## our image operations against tens
 	  --compare=tests/manipulations/tfa_reference.npz
 
 clean:  ## remove environments and runs
-	rm -rf .venv .venv-jax .venv-tfa .venv-rivagan .venv-cvvdp .venv-beam runs build
+	rm -rf .venv .venv-jax .venv-tfa .venv-rivagan .venv-rivals .venv-cvvdp .venv-beam runs build

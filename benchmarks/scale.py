@@ -7,7 +7,8 @@
 Each way tags the same photos into a registry of its own, in a process of its own. What
 is done is kept in results.json: the same command goes on with what is missing. Photos
 per minute count from the start to the end of the process, start-up included; the
-start-up is the time until the first tagged file is there; memory is the peak, over
+start-up is the time until the first tagged file is there; seconds of processor time are
+those of all processes, and hardly depend on what else runs; memory is the peak, over
 samples every half second, of the proportional set sizes of all processes, so that pages
 which they share count once. `make bench-scale` runs it small.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import struct
@@ -47,11 +49,11 @@ flags.DEFINE_multi_string("tag", [], "A flag for every way, such as --tag=--no-c
 PROCESSES = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 THREADS = ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]
 WAYS = {
-    "command, one photo at a time": ["--jobs=1"],
-    "command, two at a time": ["--jobs=2"],
-    "Beam in memory, one thread": [],
-    "Beam in memory, two threads": THREADS,
+    "command, two photos at a time": ["--jobs=2"],
+    "Beam in memory": [],
     "Beam, two processes": PROCESSES,
+    "command, one photo at a time": ["--jobs=1"],
+    "Beam in memory, two threads": THREADS,
 }
 
 
@@ -111,6 +113,7 @@ def run_watched(
 ) -> dict:
     """Runs a command, and measures it; kills it, and all its processes, on `stop`."""
     start, first, peak = time.monotonic(), None, 0.0
+    before = processor_seconds()
     with open(log, "a") as file:
         process = subprocess.Popen(
             command, stdout=file, stderr=file, start_new_session=True
@@ -130,9 +133,16 @@ def run_watched(
     return {
         "seconds": time.monotonic() - start,
         "first": first,
+        "processor": processor_seconds() - before,
         "megabytes": peak,
         "code": process.returncode,
     }
+
+
+def processor_seconds() -> float:
+    """What this process's children, and theirs, have used until they ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def session_memory(session: int) -> float:
@@ -175,12 +185,14 @@ def compare(folder: pathlib.Path, root: pathlib.Path) -> None:
             row["photos"],
             round(60 * row["photos"] / row["seconds"], 1),
             round(row["first"] or 0, 1),
+            round(row["processor"] / row["photos"], 2) if row["photos"] else "-",
             round(row["megabytes"]),
             row["code"],
         ]
         for name, row in results.items()
     ]
-    titles = ["way", "photos", "a minute", "start-up, s", "peak MB", "exit code"]
+    titles = ["way", "photos", "a minute", "start-up, s", "processor s a photo"]
+    titles += ["peak MB", "exit code"]
     table = markdown_table(titles, rows)
     write_atomic(root / "results.md", table)
     print(table)

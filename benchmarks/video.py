@@ -4,8 +4,8 @@
 
 Each clip shows a portrait of the test split that zooms, pans and turns, with sensor
 noise; every fourth fades over to another person half way. `--untagged` clips, which are
-short and small, are read without a tag, with one look and with several. Everything goes
-through files: what is read was decoded from what an encoder wrote.
+short and small, are read without a tag. Everything goes through files: what is read was
+decoded from what an encoder wrote.
 
 A clip is one line of OUTPUT.jsonl. A run that was stopped goes on after the last one,
 and a run with more clips adds to them. `benchmarks.video_speed` measures the time.
@@ -36,6 +36,7 @@ from faketagger_tf.video.read import EVERY, read_frames
 from faketagger_tf.video.tag import ClipTagger, choose_track_strengths
 
 SWAPS = ("unseen_narrow", "unseen_skips")  # Face-swap models no tagger trained on.
+SHARES = 0.1, 0.03, 0.01  # P-values whose shares among untagged tracks are told.
 SHORT = 0.8, 360, 4  # Seconds, height and frames between looks of an untagged clip.
 
 
@@ -99,7 +100,7 @@ class VideoOptions(Checked):
     untagged: int = option(0, "Clips that are read without a tag.", low=0)
     seconds: float = option(10.0, "Length of a clip.", low=2.0)
     height: int = option(720, "Of a clip; it is 16:9.", low=144)
-    promise: str = option("", "That chooses each track's strength; empty for none.")
+    promise: str = option("web", "That chooses strengths; empty: the tagger's own.")
     every: int = option(EVERY, "Frames from one look to the next.", low=1)
     changes: tuple[str, ...] = option(tuple(CHANGES), "What happens to the clips.")
     flicker: int = option(4, "Clips whose flicker is measured.", low=0)
@@ -256,26 +257,23 @@ def _read(tagger, options, path: str, change: str, payload: int) -> dict:
 
 
 def _read_untagged(tagger, path: str, number: int) -> list[dict]:
-    """Tracks of a short clip without a tag, read by one look and by several."""
+    """Tracks of a short clip without a tag."""
     seconds, height, every = SHORT
-    rows, count = [], round(seconds * RATE)
-    made = MovingPortraits([read_photo(path)], count, height, number)
+    made = MovingPortraits([read_photo(path)], round(seconds * RATE), height, number)
     with tempfile.TemporaryDirectory() as folder:
         clip_path = os.path.join(folder, "untagged.mp4")
         write_frames(clip_path, made.frames(), crf=23)
-        for step in (every, count):
-            with Clip(clip_path) as clip:
-                tracks = read_frames(tagger, clip.frames(), step)
-            rows += [
-                {
-                    "looks": track.looks,
-                    "surprise": track.reading.surprise,
-                    "p_value": track.reading.p_value,
-                    "found": track.reading.found,
-                }
-                for track in tracks
-            ]
-    return rows
+        with Clip(clip_path) as clip:
+            tracks = read_frames(tagger, clip.frames(), every)
+    return [
+        {
+            "looks": track.looks,
+            "surprise": track.reading.surprise,
+            "p_value": track.reading.p_value,
+            "found": track.reading.found,
+        }
+        for track in tracks
+    ]
 
 
 def markdown(rows: list[dict]) -> str:
@@ -288,19 +286,18 @@ def markdown(rows: list[dict]) -> str:
         means = {way: np.mean([f[name][way] for f in flickers]) for way in ways}
         told = ", ".join(f"{way} {mean:.4f}" for way, mean in means.items())
         text += f"{name}, {len(flickers)} clips: {told}.\n"
-    untagged = [r for row in rows if row["kind"] == "untagged" for r in row["tracks"]]
-    for several in (False, True):
-        part = [r for r in untagged if (r["looks"] > 1) == several]
-        if part:
-            x = np.array([row["surprise"] for row in part])
-            p = [row["p_value"] for row in part]
-            text += (
-                f"Untagged, {'several looks' if several else 'one look'}: {len(x)} "
-                f"tracks, {sum(row['found'] for row in part)} found, smallest p "
-                f"{min(p):.1e}; surprise: mean {x.mean():.2f}, 90% "
-                f"{np.quantile(x, 0.9):.2f}, 99% {np.quantile(x, 0.99):.2f}, largest "
-                f"{x.max():.2f}.\n"
-            )
+    clips = [row["tracks"] for row in rows if row["kind"] == "untagged"]
+    if clips:
+        part = [track for tracks in clips for track in tracks]
+        x = np.array([row["surprise"] for row in part])
+        p = np.array([row["p_value"] for row in part])
+        shares = ", ".join(f"{np.mean(p <= at):.3f} at {at:g}" for at in SHARES)
+        text += (
+            f"Untagged: {len(clips)} clips, {len(part)} tracks, "
+            f"{sum(row['found'] for row in part)} found, smallest p {p.min():.1e}. "
+            f"Share of p-values: {shares}. Surprise: mean {x.mean():.2f}, 90% "
+            f"{np.quantile(x, 0.9):.2f}, largest {x.max():.2f}.\n"
+        )
     return text
 
 

@@ -18,6 +18,7 @@ from faketagger_tf.video.container import Frame
 RATE = 25
 NOISE = 2.0  # Standard deviation of the sensor's noise, of 255.
 FADE = 12  # Frames of a cross-fade.
+_SHIFTS = 256  # Pixels by which the noise of two frames may be shifted, each way.
 _RIM = 0.12  # Share of a portrait's height over which its surroundings lose focus.
 _SOFT = 0.1  # Their blur, as a share of that height: no second face is seen in them.
 
@@ -60,6 +61,10 @@ class MovingPortraits:
     def frames(self) -> Iterator[Frame]:
         """The frames, the same each time."""
         rng = np.random.default_rng((self._seed, 1))
+        # One field of noise, another part of it in each frame: a new one takes longer
+        # than all the rest.
+        shape = self.height + _SHIFTS, self.width + _SHIFTS, 3
+        field = np.float32(NOISE) * rng.standard_normal(shape, np.float32)
         for index in range(self.count):
             shot = self.shot(index)
             pixels = self._draw(shot, index)
@@ -68,9 +73,9 @@ class MovingPortraits:
                 share = 1 - left / (FADE + 1)
                 then = self._draw(shot + 1, index)
                 pixels = cv2.addWeighted(then, share, pixels, 1 - share, 0)
-            noise = rng.standard_normal(pixels.shape, np.float32)
-            pixels = np.rint(pixels + noise * np.float32(NOISE))
-            pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+            top, left = rng.integers(_SHIFTS, size=2)
+            noise = field[top : top + self.height, left : left + self.width]
+            pixels = cv2.add(pixels, noise, dtype=cv2.CV_8U)  # Rounds and limits.
             yield Frame(index, index, index / RATE, pixels)
 
     def middle_square(self, index: int, size: int) -> np.ndarray:
@@ -113,7 +118,7 @@ def write_frames(path: str, frames: Iterable[Frame], crf: int = 12) -> None:
     """Writes frames as H.264 of high quality, BT.709."""
     with av.open(path, "w") as output:
         stream = output.add_stream(
-            "libx264", rate=RATE, options={"crf": str(crf), "preset": "veryfast"}
+            "libx264", rate=RATE, options={"crf": str(crf), "preset": "ultrafast"}
         )
         for frame in frames:
             if not frame.index:

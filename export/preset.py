@@ -2,6 +2,7 @@
 
     python -m export.preset --tagger=runs/portrait128 --name=portrait128
     python -m export.preset --swap_model=runs/swap_one --name=one
+    python -m export.preset --latent_model=runs/latent_one --name=one
 
 The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
 networks, `decoder.tflite`, `encoder.tflite` (its weights as halves), which tag and
@@ -14,7 +15,8 @@ before, by
 and the second by `python -m faketagger_tf.evaluation.registry --fit=FILE`.
 
 The second writes `faketagger_tf/weights/swaps/one/`, a face-swap model in half
-precision, which halves its size. A model card (`card.md`) is added by hand;
+precision, which halves its size; the third `faketagger_tf/weights/latents/one/`, a
+latent model, in the same way. A model card (`card.md`) is added by hand;
 `--overwrite` leaves it as it is.
 """
 
@@ -36,12 +38,16 @@ from faketagger_tf.files import write_atomic
 from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.presets import (
     FACESWAP_CONFIG,
+    LATENT_CONFIG,
+    LATENTS,
     PRESENCE,
     PRESETS,
     REGISTERED,
     SWAPS,
     faceswap_folder,
+    latent_folder,
     load_faceswap,
+    load_latent,
     load_presence,
     load_tagger,
     save_presence,
@@ -99,11 +105,25 @@ def export_swap(source: str, name: str, root: pathlib.Path = SWAPS) -> pathlib.P
     Arguments, result and errors as for `export_tagger`.
     """
     config, _ = load_faceswap(source)
-    weights = "faceswap.weights.h5"
-    folder = root / name
-    halve_weights(faceswap_folder(source) / weights, folder / weights)
-    write_atomic(folder / FACESWAP_CONFIG, config.to_json())
-    return folder
+    return _export_halved(faceswap_folder(source), root / name, FACESWAP_CONFIG, config)
+
+
+def export_latent(source: str, name: str, root: pathlib.Path = LATENTS) -> pathlib.Path:
+    """Writes a latent model's preset folder, its weights as halves.
+
+    Arguments, result and errors as for `export_tagger`.
+    """
+    config, _ = load_latent(source)
+    return _export_halved(latent_folder(source), root / name, LATENT_CONFIG, config)
+
+
+def _export_halved(
+    source: pathlib.Path, target: pathlib.Path, config_name: str, config
+) -> pathlib.Path:
+    (weights,) = source.glob("*.weights.h5")
+    halve_weights(weights, target / weights.name)
+    write_atomic(target / config_name, config.to_json())
+    return target
 
 
 def halve_weights(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -135,18 +155,21 @@ def main(argv: list[str]) -> int:
         raise ValueError(
             f"--name may hold letters, digits, '_', '.' and '-'. Received: {name!r}."
         )
-    if bool(FLAGS.tagger) == bool(FLAGS.swap_model):
+    sources = [FLAGS.tagger, FLAGS.swap_model, FLAGS.latent_model]
+    if sum(map(bool, sources)) != 1:
         raise ValueError(
-            "Exactly one of --tagger and --swap_model must be given. "
-            f"Received: {FLAGS.tagger!r} and {FLAGS.swap_model!r}."
+            "Exactly one of --tagger, --swap_model and --latent_model must be given. "
+            f"Received: {', '.join(map(repr, sources))}."
         )
-    root = SWAPS if FLAGS.swap_model else PRESETS
+    root = SWAPS if FLAGS.swap_model else LATENTS if FLAGS.latent_model else PRESETS
     if (root / name).exists() and not FLAGS.overwrite:
         raise ValueError(
             f"The preset {str(root / name)!r} exists; --overwrite would replace it."
         )
     if FLAGS.swap_model:
         folder = export_swap(FLAGS.swap_model, name)
+    elif FLAGS.latent_model:
+        folder = export_latent(FLAGS.latent_model, name)
     else:
         folder = export_tagger(FLAGS.tagger, name)
     for path in sorted(folder.iterdir()):
@@ -159,6 +182,7 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "swap_model", None, "A trained face-swap model's folder, or a shipped one."
     )
+    flags.DEFINE_string("latent_model", None, "A trained latent model's folder.")
     flags.DEFINE_string("name", None, "Name of the preset.")
     flags.DEFINE_bool("overwrite", False, "Replace an existing preset.")
     run_main(main)

@@ -5,7 +5,7 @@ Three kinds, each of which finds the faces first:
 - `swap_faces`, the classic pipeline: align the face, run the autoencoder with the other
   identity's decoder, match its colours and blend it back by Poisson editing (Perez et
   al. 2003, `cv2.seamlessClone`);
-- `swap_faces_by_graphics`, as FaceForensics++ has it (Roessler et al. 2019, "FaceSwap"):
+- `swap_faces_by_graphics`, which FaceForensics++ (Roessler et al. 2019) calls FaceSwap:
   a donor's face warped to the landmarks, matched in colour and blended in;
 - `reenact_faces`: the face's own pixels, warped to another expression.
 
@@ -253,7 +253,7 @@ def _change_faces(photo, faces, least: int, change, verb: str):
 
 
 def _square_around(photo: np.ndarray, points: np.ndarray):
-    """(left, top, right, bottom) in a photo around points; None if too little is inside."""
+    """(left, top, right, bottom) around points; None if too little is in the photo."""
     size = np.array(photo.shape[1::-1])
     left, top = np.clip(np.floor(points.min(0)) - 4, 0, size).astype(int)
     right, bottom = np.clip(np.ceil(points.max(0)) + 4, 0, size).astype(int)

@@ -235,6 +235,13 @@ def list_latents() -> list[str]:
     return sorted(path.parent.name for path in LATENTS.glob(f"*/{LATENT_CONFIG}"))
 
 
+def latent_folder(name: str | os.PathLike) -> pathlib.Path:
+    """Returns the folder of a shipped latent model, or `name` itself as a folder."""
+    if os.fspath(name) in list_latents():
+        return LATENTS / os.fspath(name)
+    return pathlib.Path(name)
+
+
 def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
     """Loads a latent autoencoder.
 
@@ -245,9 +252,7 @@ def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
         ValueError: there is no such model, or its weights are damaged or do not fit
             its configuration.
     """
-    folder = pathlib.Path(name)
-    if os.fspath(name) in list_latents():
-        folder = LATENTS / os.fspath(name)
+    folder = latent_folder(name)
     if not (folder / LATENT_CONFIG).is_file():
         raise ValueError(
             f"There is no latent model {os.fspath(name)!r}. Accepted: a folder with a "

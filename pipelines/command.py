@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
 from faketagger_tf.cli.parser import Parser, did_you_mean, whole_number
 from faketagger_tf.names import one_line
 from pipelines.photos import FACES, FAILED, NAMESPACE
-
-# Beam's DirectRunner asks first whether it can download another runner.
-LOCAL = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def make_parser(name: str, summary: str) -> Parser:
@@ -66,7 +66,7 @@ def main(
     Returns:
         The exit code: 0, or 2 for a mistake or where a file failed.
     """
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.ERROR, force=True)
     try:
         values, extras = parser.parse_known_args(argv)
         options = beam_options(parser, values.runner, extras)
@@ -101,15 +101,26 @@ def beam_options(parser: Parser, runner: str, extras: list[str]) -> PipelineOpti
         ours = did_you_mean(name.replace("_", "-"), parser.flag_names)
         raise ValueError(f"There is no flag {name}, here or of Beam.{ours}")
     # The first of two counts: workers tell as much as the command itself.
-    options = PipelineOptions(["--default_sdk_harness_log_level=WARNING", *beams])
-    direct = runner in ("DirectRunner", "direct")
-    options.view_as(StandardOptions).runner = LOCAL if direct else runner
+    options = PipelineOptions(["--default_sdk_harness_log_level=ERROR", *beams])
+    options.view_as(StandardOptions).runner = runner
     return options
+
+
+def direct_runner(options: PipelineOptions) -> fn_runner.FnApiRunner:
+    """What Beam's DirectRunner is where it does not download another runner first.
+
+    Its processes are given the options, those of the filesystems among them.
+    """
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    info = beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded)
+    return fn_runner.FnApiRunner(provision_info=fn_runner.ExtendedProvisionInfo(info))
 
 
 def _run(add: Callable[[beam.Pipeline], None], options: PipelineOptions) -> int:
     start = time.monotonic()
-    pipeline = beam.Pipeline(options=options)
+    direct = options.view_as(StandardOptions).runner in ("DirectRunner", "direct")
+    runner = direct_runner(options) if direct else None
+    pipeline = beam.Pipeline(runner, options=options)
     add(pipeline)
     try:
         result = pipeline.run()

@@ -81,8 +81,11 @@ def test_presets_are_in_the_wheel_and_pictures_are_not(wheel):
         assert f"{weights}/faces/{network}.tflite" in wheel
     assert f"{weights}/swaps/unseen_skips/faceswap.json" in wheel
     assert f"{weights}/swaps/one/faceswap.json" not in wheel
+    assert f"{weights}/latents/unseen/latent.weights.h5" in wheel
+    assert f"{weights}/latents/one/latent.json" not in wheel
+    assert f"{weights}/donors/composites.webp" in wheel
     assert not [name for name in wheel if name.endswith((".jpg", ".png"))]
-    assert sum(wheel.values()) < 36e6
+    assert sum(wheel.values()) < 37e6
 
 
 def test_tagging_and_tracing_install_no_training_framework():

@@ -25,6 +25,7 @@ from faketagger_tf.data.load import load_split
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.evaluation import attacks
 from faketagger_tf.evaluation import canvases as evaluation
+from faketagger_tf.evaluation.html import canvas_page
 from faketagger_tf.evaluation.report import write_report
 from faketagger_tf.files import write_atomic
 from faketagger_tf.manipulations import Context, parse_chains
@@ -32,7 +33,12 @@ from faketagger_tf.messages import format_payload
 from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
-from faketagger_tf.presets import load_presence, load_swaps, load_tagger
+from faketagger_tf.presets import (
+    load_latents,
+    load_presence,
+    load_swaps,
+    load_tagger,
+)
 from faketagger_tf.tagging.refine import CHAINS, Refiner
 from faketagger_tf.tagging.tagger import Tagger
 
@@ -60,6 +66,9 @@ class EvaluateOptions(Checked):
     swap_model: tuple[str, ...] = option(
         (), "Face-swap model, 'folder' or 'name=folder'."
     )
+    latent_model: tuple[str, ...] = option(
+        (), "Latent model: a shipped one, 'folder' or 'name=folder'."
+    )
     psnr: float = option(0.0, "Strength in dB; 0 takes the tagger's own.", low=0.0)
     refine: int = option(
         0,
@@ -80,6 +89,7 @@ class EvaluateOptions(Checked):
         "Also measure a second tag, averaged residuals, accuracy by lightness of the "
         "face, and false positives on the untagged photos and on drawn faces.",
     )
+    html: bool = option(False, "Also write report.html, one page with plots.")
     samples: int = option(4, "Rows of the picture.", low=1)
     seed: int = option(1, "Seed of payloads and manipulations.")
     output: str = option("", "Folder that receives the report.", required=True)
@@ -175,7 +185,9 @@ def evaluate(options: EvaluateOptions) -> str:
     encoder = build_informed_encoder(config, encoder, decoder)
     chains = parse_chains(options.manipulation)
     context = Context(
-        swaps=load_swaps(list(options.swap_model)), face_region=config.face_region
+        swaps=load_swaps(list(options.swap_model)),
+        latents=load_latents(list(options.latent_model)),
+        face_region=config.face_region,
     )
     decoders = {"keras": evaluation.keras_decode(decoder)}
     for path in filter(None, options.tflite):
@@ -220,7 +232,10 @@ def evaluate(options: EvaluateOptions) -> str:
         table += "\n" + evaluation.markdown_lightness(report)
         table += "\n" + attacks.markdown_attacks(report["attacks"], report["untagged"])
     write_report(output / "report", report, table)
-    write_image(output / "panel.png", draw_panel(samples))
+    panel = draw_panel(samples)
+    write_image(output / "panel.png", panel)
+    if options.html:
+        write_atomic(output / "report.html", canvas_page(report, panel))
     write_example(samples[0], output, config.payload_bits)
     return table
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-import keras
 import tensorflow as tf
 
 from faketagger_tf import losses
@@ -175,16 +174,10 @@ def train(options: FaceswapOptions) -> int:
         group_seed=options.group_seed,
     )
     config = dataclasses.replace(model, identities=tuple(faces))
-    folder = loop.check_output(
-        run.output,
-        config.to_json(),
-        FACESWAP_CONFIG,
-        flagfile(options),
-        first=loop.shard_of(strategy)[1] == 0,
+    folder, run = loop.open_run(
+        run, strategy, config.to_json(), FACESWAP_CONFIG, flagfile(options)
     )
-    run = loop.with_precision(run, folder)
     options = dataclasses.replace(options, run=run)
-    keras.utils.set_random_seed(run.seed)
     with loop.in_step(strategy):
         return loop.run(FaceswapTrainer(options, strategy, config, faces), folder)
 

@@ -18,7 +18,6 @@ import math
 import pathlib
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -31,7 +30,13 @@ from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
 from faketagger_tf.manipulations.random import uniform
 from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
 from faketagger_tf.options import Checked, flagfile, nested, option, run_command
-from faketagger_tf.presets import CONFIG, load_swaps, load_weights, save_tagger
+from faketagger_tf.presets import (
+    CONFIG,
+    load_latents,
+    load_swaps,
+    load_weights,
+    save_tagger,
+)
 from trainers import loop
 
 CHANCE = 0.6  # Bit accuracy below which the bits have not left chance.
@@ -88,6 +93,11 @@ class JointOptions(Checked):
         (),
         "Face-swap model that 'faceswap(...)' may name: 'folder', whose swaps are "
         "called A>B, or 'name=folder', whose swaps are called name:A>B.",
+    )
+    latent_model: tuple[str, ...] = option(
+        (),
+        "Latent model that 'regenerate(...)' may name: a shipped one, 'folder' or "
+        "'name=folder'.",
     )
     margin: float = option(
         0.0, "Border around the canvas to shift within, as a fraction."
@@ -180,6 +190,7 @@ class JointTrainer:
             self.decoder = build_decoder(self.config, synchronized=not jit)
             self.context = Context(
                 swaps=load_swaps(list(options.swap_model)),
+                latents=load_latents(list(options.latent_model)),
                 face_region=self.config.face_region,
                 real_codecs=not jit,
             )
@@ -442,16 +453,10 @@ def train(options: JointOptions) -> int:
     parse_chains(options.cover_manipulation)
     for spec in options.manipulation:
         joint.parse_share(spec)
-    folder = loop.check_output(
-        run.output,
-        config.to_json(),
-        CONFIG,
-        flagfile(options),
-        first=loop.shard_of(strategy)[1] == 0,
+    folder, run = loop.open_run(
+        run, strategy, config.to_json(), CONFIG, flagfile(options)
     )
-    run = loop.with_precision(run, folder)
     options = dataclasses.replace(options, run=run)
-    keras.utils.set_random_seed(run.seed)
     geometry = {
         "image_size": config.image_size,
         "canvas_scale": config.canvas_scale,

@@ -150,7 +150,7 @@ class LatentTrainer:
         seed = StatelessSeed(tf.stack([step + 1_000_003 * self.options.seed, replica]))
         noise = uniform(seed, [images.shape[0]], 0.0, self.latent.noise)
         with tf.GradientTape() as tape:
-            restored = regenerate(self.model, images, noise, seed, training=True)
+            restored = regenerate(self.model, images, noise, seed)
             errors = tf.reduce_mean(tf.square(restored - images), axis=[1, 2, 3])
             loss = tf.nn.compute_average_loss(
                 errors, global_batch_size=self.options.batch_size
@@ -206,13 +206,12 @@ def train(options: LatentOptions) -> int:
         ValueError: an option that does not fit the data, the devices or the folder.
     """
     run = options.run
-    strategy = loop.make_strategy(run.replicas)
+    strategy = loop.make_strategy(run.replicas, run.strategy)
     run.check_replicas(strategy.num_replicas_in_sync)
-    keras.mixed_precision.set_global_policy(run.precision)
-    keras.utils.set_random_seed(run.seed)
-    folder = loop.check_output(
-        run.output, options.model.to_json(), LATENT_CONFIG, flagfile(options)
+    folder, run = loop.open_run(
+        run, strategy, options.model.to_json(), LATENT_CONFIG, flagfile(options)
     )
+    options = dataclasses.replace(options, run=run)
     dataset = load_dataset(
         run.data,
         split="train",
@@ -232,7 +231,9 @@ def train(options: LatentOptions) -> int:
             image_size=options.image_size,
             canvas_scale=options.canvas_scale,
         )
-    return loop.run(LatentTrainer(options, strategy, dataset, validation), folder)
+    with loop.in_step(strategy):
+        trainer = LatentTrainer(options, strategy, dataset, validation)
+        return loop.run(trainer, folder)
 
 
 if __name__ == "__main__":

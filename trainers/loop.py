@@ -235,6 +235,33 @@ def shard_of(strategy: tf.distribute.Strategy) -> tuple[int, int]:
     return len(resolver.cluster_spec().as_dict()["worker"]), resolver.task_id
 
 
+def open_run(
+    options: LoopOptions,
+    strategy: tf.distribute.Strategy,
+    config: str,
+    name: str,
+    flagfile: str,
+) -> tuple[pathlib.Path, LoopOptions]:
+    """Opens a run's folder, chooses the precision and sets the seed.
+
+    Args:
+        options: the run's.
+        strategy: from `make_strategy`.
+        config, name, flagfile: as for `check_output`.
+
+    Returns:
+        The folder, and the options with the precision that was chosen.
+
+    Raises:
+        ValueError: as `check_output`.
+    """
+    first = shard_of(strategy)[1] == 0
+    folder = check_output(options.output, config, name, flagfile, first)
+    options = with_precision(options, folder)
+    keras.utils.set_random_seed(options.seed)
+    return folder, options
+
+
 def with_precision(options: LoopOptions, folder: pathlib.Path) -> LoopOptions:
     """Replaces --precision=auto by what is faster here, and sets Keras' policy.
 

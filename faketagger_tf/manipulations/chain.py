@@ -385,8 +385,8 @@ MANIPULATIONS: dict[str, Manipulation] = {
             "reenact",
             graphics.reenact,
             graphics.reenact_real,
-            "Another expression and turn of the head by a thin-plate warp of landmarks, "
-            "the inside of an opened mouth painted in",
+            "Another expression and turn of the head by a thin-plate warp of "
+            "landmarks, the inside of an opened mouth painted in",
             (
                 _expression("mouth", "how far it opens", 0.0),
                 _expression("smile", "corners of the mouth up, or down"),

@@ -19,7 +19,7 @@ DRAWN = {"drawn1": (1, 1), "drawn2": (4, 4), "drawn3": (16, 16), "drawn4": (23, 
 # template's, from dark skin to light.
 COMPOSITES = ("composite1", "composite2", "composite3", "composite4")
 COMPOSITES_FILE = (
-    pathlib.Path(__file__).parents[1] / "weights" / "donors" / "composites.jpg"
+    pathlib.Path(__file__).parents[1] / "weights" / "donors" / "composites.webp"
 )
 DONORS = (*DRAWN, *COMPOSITES)
 SIZE = 384  # Side in pixels at which donors are drawn.

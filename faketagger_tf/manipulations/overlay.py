@@ -41,8 +41,10 @@ def draw_caption(
     """
     height, across = photo.shape[:2]
     font, weight = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(across / 140))
-    (natural, _), _ = cv2.getTextSize(TEXT, font, 1.0, 1)
-    size = width * across / natural
+    size = 1.0
+    for _ in range(3):  # The width is not quite proportional to the size.
+        (wide, _), _ = cv2.getTextSize(TEXT, font, size, weight)
+        size *= width * across / wide
     place = round(left * across), round(line * height)
     letters = np.zeros([height, across], np.uint8)
     cv2.putText(letters, TEXT, place, font, size, 255, weight, cv2.LINE_AA)

@@ -15,7 +15,6 @@ import numpy as np
 from keras import layers, ops
 
 from faketagger_tf.config import read_json_dataclass, write_json_dataclass
-
 from faketagger_tf.manipulations.face import LATENT_DOWN as DOWN
 
 HALO = 128  # Pixels around a tile that it depends on, through both networks.
@@ -90,9 +89,11 @@ def _build_encoder(config: LatentConfig) -> keras.Model:
         config.channels, 3, padding="same", kernel_initializer="zeros", name="code"
     )(layers.Activation("gelu", name="last")(x))
     x = layers.Add(name="sum")([x, straight])
-    # Unit variance, so that noise means the same in every channel and model.
+    # Unit variance, so that noise means the same in every channel and model. By fixed
+    # statistics, of the principal components that training starts from: those of a
+    # batch say little of brightness, of which an image has but one.
     latent = layers.BatchNormalization(
-        center=False, scale=False, momentum=0.98, epsilon=1e-5, name="latent"
+        center=False, scale=False, epsilon=1e-5, trainable=False, name="latent"
     )(x)
     return keras.Model(image, latent, name="latent_encoder")
 
@@ -163,7 +164,7 @@ def start_from_patches(model: keras.Model, patches: np.ndarray) -> None:
     decoder.get_layer("straight").set_weights([spread.reshape(DOWN, DOWN, 3, -1), bias])
 
 
-def regenerate(model: keras.Model, images, noise=0.0, seed=None, training=False):
+def regenerate(model: keras.Model, images, noise=0.0, seed=None):
     """Runs images through the latent map, with normal noise added to it.
 
     Args:
@@ -172,17 +173,16 @@ def regenerate(model: keras.Model, images, noise=0.0, seed=None, training=False)
         noise: deviation of the noise, that of the latents being 1; a number or
             `[batch]`.
         seed: `StatelessSeed` that draws the noise; None adds none.
-        training: whether batch statistics are taken.
 
     Returns:
         float32, the images' shape, about [0, 1].
     """
-    latent = model.get_layer("latent_encoder")(images, training=training)
+    latent = model.get_layer("latent_encoder")(images)
     if seed is not None:
         deviation = ops.reshape(ops.cast(noise, latent.dtype), [-1, 1, 1, 1])
         drawn = keras.random.normal(latent.shape, dtype=latent.dtype, seed=seed)
         latent = latent + deviation * drawn
-    return model.get_layer("latent_decoder")(latent, training=training)
+    return model.get_layer("latent_decoder")(latent)
 
 
 def regenerate_photo(
@@ -220,12 +220,12 @@ def regenerate_photo(
             first = max(top - HALO, 0), max(left - HALO, 0)
             last = top + tile + HALO, left + tile + HALO
             piece = padded[first[0] : last[0], first[1] : last[1]]
-            latent = encode(piece[None].astype(np.float32) / 255, training=False)
+            latent = encode(piece[None].astype(np.float32) / 255)
             latent = ops.convert_to_numpy(latent)[0]
             start = first[0] // DOWN, first[1] // DOWN
             stop = start[0] + latent.shape[0], start[1] + latent.shape[1]
             latent = latent + drawn[start[0] : stop[0], start[1] : stop[1]]
-            image = ops.convert_to_numpy(decode(latent[None], training=False))[0]
+            image = ops.convert_to_numpy(decode(latent[None]))[0]
             image = np.clip(np.round(255 * image), 0, 255).astype(np.uint8)
             inner = image[top - first[0] :, left - first[1] :][:tile, :tile]
             result[top : top + tile, left : left + tile] = inner

@@ -591,17 +591,20 @@ class Tagger:
         """Faces of an upright photo, uint8 [H, W, 3], as the tagger finds them."""
         return self._detect(photo)
 
-    def logits_at(self, photo: np.ndarray, canvases: Sequence[Canvas]) -> np.ndarray:
+    def logits_at(
+        self, photo: np.ndarray, canvases: Sequence[Canvas], tight: bool = False
+    ) -> np.ndarray:
         """The decoder's logits where canvases lie, one decoding each.
 
         Args:
             photo: as for `examine`.
             canvases: at least one.
+            tight: look at their middles alone, see `search.tight_view`.
 
         Returns:
             float32 [canvases, L], unscrambled for keyed taggers.
         """
-        return self._logits_at(photo, canvases, 1, False)
+        return self._logits_at(photo, canvases, 1, tight)
 
     def readings_of(
         self,

@@ -6,23 +6,28 @@ is blurred, coded badly or hidden: its size is its weight. It is limited to `LIM
 times the median of the track's looks so far, so that no single frame decides. Only the
 size of the logits is used, never their signs, so that the weights favour no message.
 
-The sum is decoded once, and compared with the payloads that were issued where they are
+A deepfake moves the landmarks of a face, and it moves them alike in all frames. A track
+whose sum does not read is therefore searched as a face of a photo is, the same places
+in a few of its looks at once; see `tagging.search`.
+
+A sum is decoded once, and compared with the payloads that were issued where they are
 given. Frames of one clip are not independent: an untagged face looks alike in all of
 them, so that their sum is about as surprising as one frame, and not less. The p-value
-is therefore that of one face in a photo, whose calibration allows for a search over
-many places (`messages.presence`); a track is looked at in `WAYS` only. docs/video.md
-says what was measured on untagged clips.
+is therefore that of one face in a photo, whose calibration allows for the search
+(`messages.presence`). docs/video.md says what was measured on untagged clips.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from faketagger_tf.messages.registered import PayloadIndex
-from faketagger_tf.tagging.search import WAYS, rank
+from faketagger_tf.photos import warp_canvas
+from faketagger_tf.tagging.search import WAYS, Canvas, rank, search
 from faketagger_tf.tagging.tagger import FPR, Reading, Tagger, with_nearest
 from faketagger_tf.video.container import Frame
 from faketagger_tf.video.tag import clip_tracker, track_canvas
@@ -30,6 +35,11 @@ from faketagger_tf.video.tracks import Track
 
 EVERY = 5  # Frames from one look to the next.
 LIMIT = 2.0  # Largest weight of a look, as a multiple of the median.
+KEPT = 8  # Looks of a track that are kept as pictures, for a search; at least half.
+SEARCHED = 2  # Of them, those with which places are looked for.
+# A kept look shows so many canvases each way, around the track's own, which the search
+# does not leave; and it has so many pixels for one of the canvas.
+WIDE, DENSE = 1.4, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,24 +62,35 @@ class TrackReading:
     reading: Reading
 
 
-class _Sum:
-    """The logits of a track: one sum for each of the `WAYS`."""
+class _Looks:
+    """The looks at a track: logits of each of the `WAYS`, and some pictures."""
 
     def __init__(self, time: float):
         self.start = self.end = time
-        self.canvases, self.face = [], False
-        self._looks: list[np.ndarray] = []
+        self.canvases: list[Canvas] = []
+        self.pictures: list[np.ndarray] = []
+        self._logits: list[np.ndarray] = []
+        self._step = 1
 
-    def add(self, time: float, logits: np.ndarray, canvases, face: bool) -> None:
-        self.end, self.canvases, self.face = time, canvases, face
-        self._looks.append(logits)
+    def __len__(self) -> int:
+        return len(self._logits)
 
-    @property
-    def count(self) -> int:
-        return len(self._looks)
+    def add(self, time: float, logits: np.ndarray, canvases: list[Canvas]) -> None:
+        self.end, self.canvases = time, canvases
+        self._logits.append(logits)
+
+    def keep(self, make_picture: Callable[[], np.ndarray]) -> None:
+        """Keeps pictures of some looks, evenly from the first to the last."""
+        if (len(self) - 1) % self._step:
+            return
+        if len(self.pictures) == KEPT:
+            self.pictures, self._step = self.pictures[::2], 2 * self._step
+            if (len(self) - 1) % self._step:
+                return
+        self.pictures.append(make_picture())
 
     def total(self) -> np.ndarray:
-        return combine(np.stack(self._looks))
+        return combine(np.stack(self._logits))
 
 
 def combine(looks: np.ndarray) -> np.ndarray:
@@ -91,6 +112,9 @@ class ClipReader:
     Args:
         tagger: whose decoder looks.
         every: frames from one look to the next.
+        fpr: largest p-value of a reading that is found, per track.
+        payloads: those that were issued, from `Tagger.index`. A sum that is near enough
+            to one is found, too, as for `Tagger.examine`.
 
     Example:
         >>> reader = ClipReader(tagger, every=1)
@@ -102,53 +126,113 @@ class ClipReader:
         ('0x1f2e3d4c', 3)
     """
 
-    def __init__(self, tagger: Tagger, every: int = EVERY):
+    def __init__(
+        self,
+        tagger: Tagger,
+        every: int = EVERY,
+        fpr: float = FPR,
+        payloads: PayloadIndex | None = None,
+    ):
         self.tagger = tagger
         self.tracker = clip_tracker(tagger, every)
-        self._sums: dict[int, _Sum] = {}
+        self._fpr, self._payloads = fpr, payloads
+        self._open: dict[int, _Looks] = {}
+        self._closed: dict[int, TrackReading] = {}
 
     def look(self, frame: Frame) -> list[Track]:
         """Takes the next frame; returns its tracks."""
         tracks = self.tracker.follow(frame.pixels)
-        if not self.tracker.searched:
+        # What a track holds is let go when it ends, so that memory does not grow.
+        for number in set(self._open) - {track.number for track in tracks}:
+            self._closed[number] = self._read(number, self._open.pop(number))
+        seen = [track for track in tracks if track.seen or track.points is None]
+        if not self.tracker.searched or not seen:
             return tracks
         size = self.tagger.config.image_size
-        seen = [track for track in tracks if track.seen or track.points is None]
-        ways = []
-        for track in seen:
-            canvas = track_canvas(self.tagger, track, frame.pixels)
-            ways.append([canvas, canvas.mirror(size)])
-        if not seen:
-            return tracks
+        canvases = [track_canvas(self.tagger, track, frame.pixels) for track in seen]
+        ways = [[canvas, canvas.mirror(size)] for canvas in canvases]
         logits = self.tagger.logits_at(frame.pixels, [w for pair in ways for w in pair])
         logits = logits.reshape(len(seen), WAYS, -1)
-        for track, looked, canvases in zip(seen, logits, ways, strict=True):
-            total = self._sums.setdefault(track.number, _Sum(frame.time))
-            total.add(frame.time, looked, canvases, track.points is not None)
+        for track, looked, pair in zip(seen, logits, ways, strict=True):
+            looks = self._open.setdefault(track.number, _Looks(frame.time))
+            looks.add(frame.time, looked, pair)
+            looks.keep(functools.partial(self._picture, frame.pixels, pair[0]))
         return tracks
 
-    def readings(
-        self, fpr: float = FPR, payloads: PayloadIndex | None = None
-    ) -> list[TrackReading]:
-        """What the looks say so far: one reading per track, in order of time.
+    def readings(self) -> list[TrackReading]:
+        """What the looks say so far: one reading per track, in order of time."""
+        now = {
+            number: self._read(number, looks) for number, looks in self._open.items()
+        }
+        return [row for _, row in sorted((self._closed | now).items())]
 
-        Args:
-            fpr: largest p-value of a reading that is found, per track.
-            payloads: those that were issued, from `Tagger.index`. A sum that is near
-                enough to one is found, too, as for `Tagger.examine`.
-        """
-        rows = []
-        for number, total in sorted(self._sums.items()):
-            read = self.tagger.readings_of(total.total(), total.canvases, fpr, payloads)
-            best = min(read, key=rank)
-            if payloads is not None:
-                best = with_nearest(best, read)
-            rows.append(
-                TrackReading(
-                    number, total.face, total.start, total.end, total.count, best
-                )
+    def _read(self, number: int, looks: _Looks) -> TrackReading:
+        """Reads the sum of a track's looks, and searches it if that says nothing."""
+        seen = self.tagger.readings_of(
+            looks.total(), looks.canvases, self._fpr, self._payloads
+        )
+        best = min(seen, key=rank)
+        if not best.found:
+            found, more = self._search(looks)
+            best, seen = min(best, found, key=rank), seen + more
+        if self._payloads is not None:
+            best = with_nearest(best, seen)
+        face = looks.canvases[0].face is not None
+        return TrackReading(number, face, looks.start, looks.end, len(looks), best)
+
+    def _search(self, looks: _Looks) -> tuple[Reading, list[Reading]]:
+        """The best reading near a track's own place, and all that there are."""
+        size = self.tagger.config.image_size
+        few = looks.pictures[:: -(-len(looks.pictures) // SEARCHED)]
+        seen: list[Reading] = []
+
+        def read(pictures, canvases, tight=False) -> list[Reading]:
+            logits = [self.tagger.logits_at(p, canvases, tight) for p in pictures]
+            total = combine(np.stack(logits))
+            seen.extend(
+                self.tagger.readings_of(total, canvases, self._fpr, self._payloads)
             )
-        return rows
+            return seen[-len(canvases) :]
+
+        last = looks.canvases[0]
+        own = dataclasses.replace(last, matrix=_from_wide(size))
+        best = search(
+            few[0], own, size, lambda _, where, __, tight: read(few, where, tight)
+        )
+        if len(looks.pictures) > len(few):
+            # The place was found with a few looks, and the others know it no better.
+            best = min(best, *read(looks.pictures, [best.canvas]), key=rank)
+        return _moved(best, _square(own.matrix), _square(last.matrix), size), seen
+
+    def _picture(self, pixels: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """What a frame shows on and around a canvas, as the search looks at it."""
+        size = self.tagger.config.image_size
+        matrix = np.linalg.inv(_square(_from_wide(size))) @ _square(canvas.matrix)
+        side = round(WIDE * DENSE * size)
+        return warp_canvas(pixels, matrix[:2], side, self.tagger.config.outside)
+
+
+def _from_wide(size: int) -> np.ndarray:
+    """Matrix 2x3 from a kept picture's pixels to its own canvas."""
+    margin = (WIDE - 1) / 2 * size
+    return np.array([[1 / DENSE, 0, -margin], [0, 1 / DENSE, -margin]])
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0, 0, 1]])
+
+
+def _moved(reading: Reading, own, last, size: int) -> Reading:
+    """A reading of kept pictures, in the frame of the last look."""
+    canvas = reading.canvas
+    matrix = _square(canvas.matrix) @ np.linalg.inv(own) @ last
+    canvas = dataclasses.replace(canvas, matrix=matrix[:2])
+    corners = canvas.corners(size)
+    box = reading.box
+    if canvas.face is None:
+        low, high = corners.min(0), corners.max(0)
+        box = tuple(float(value) for value in (*low, *(high - low)))
+    return dataclasses.replace(reading, canvas=canvas, corners=corners, box=box)
 
 
 def read_frames(
@@ -159,7 +243,7 @@ def read_frames(
     payloads: PayloadIndex | None = None,
 ) -> list[TrackReading]:
     """Reads a clip's frames to their end; see `ClipReader`."""
-    reader = ClipReader(tagger, every)
+    reader = ClipReader(tagger, every, fpr, payloads)
     for frame in frames:
         reader.look(frame)
-    return reader.readings(fpr, payloads)
+    return reader.readings()

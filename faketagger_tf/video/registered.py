@@ -60,6 +60,8 @@ def tag_clip_into_registry(
             it has stored the file's digest: `Registry.reclaim` settles that.
 
     Example:
+        >>> from faketagger_tf.registry import init_registry
+        >>> registry = init_registry("sqlite:///tags.db")
         >>> row = tag_clip_into_registry(tagger, registry, "clip.mp4", "tagged.mp4")
         >>> registry.show(row["payload"]).state
         'written'
@@ -132,10 +134,11 @@ def trace_registered_clip(
         RegistryError: the database fails.
 
     Example:
-        >>> reader = RegisteredReader(tagger, registry)
-        >>> (row,) = trace_registered_clip(reader, "tagged.mp4", fpr=1e-6)
-        >>> row["record_file"]
-        'tagged.mp4'
+        >>> from faketagger_tf.registry import init_registry
+        >>> reader = RegisteredReader(tagger, init_registry("sqlite:///tags.db"))
+        >>> (row,) = trace_registered_clip(reader, "clip.mp4", fpr=1e-6)
+        >>> row["found"], row["registered_payloads"]
+        (False, 0)
     """
     return trace_clip(
         reader.tagger,

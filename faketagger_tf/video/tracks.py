@@ -246,12 +246,18 @@ def _motion(before: np.ndarray, after: np.ndarray, points: np.ndarray):
 
 
 def _shrink(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """A copy in which motion is followed, and its size over the frame's."""
     height, width = pixels.shape[:2]
     ratio = _SMALL / max(height, width)
     if ratio >= 1:
         return pixels, 1.0
-    size = round(width * ratio), round(height * ratio)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), ratio
+    # Halves are averaged ten times as fast as any other share.
+    while min(pixels.shape[:2]) > 1 and max(pixels.shape[:2]) >= 2 * _SMALL:
+        rows, columns = (length // 2 for length in pixels.shape[:2])
+        pixels = pixels[: 2 * rows, : 2 * columns]
+        pixels = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR), ratio
 
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:

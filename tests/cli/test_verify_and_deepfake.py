@@ -4,9 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.models import (
+    FaceswapConfig,
+    LatentConfig,
+    build_faceswap,
+    build_latent,
+)
 from faketagger_tf.photos import read_photo
-from faketagger_tf.presets import save_faceswap
+from faketagger_tf.presets import save_faceswap, save_latent
 
 
 @pytest.fixture
@@ -48,6 +53,43 @@ def test_deepfake_and_verify(faketagger, tmp_path, photo, swap_model, capsys):
     assert faketagger("verify", photo, fake) == 2
     assert "must carry a tag" in capsys.readouterr().err
     assert faketagger("verify", tagged, photo) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "told"),
+    [
+        ("graphicswap", ["--donor=composite1"], "swapped to composite1"),
+        ("reenact", ["--expression=mouth=0.8,turn=0.4"], "given another expression"),
+        ("regenerate", ["--noise=0.1"], "with noise 0.1"),
+    ],
+)
+def test_other_methods(faketagger, tmp_path, photo, capsys, method, flags, told):
+    if method == "regenerate":
+        config = LatentConfig(channels=2, width=4, blocks=0)
+        save_latent(tmp_path / "latent", config, build_latent(config))
+        flags = [*flags, f"--latent={tmp_path / 'latent'}"]
+    fake = tmp_path / "fake.png"
+    assert faketagger("deepfake", photo, fake, f"--method={method}", *flags) == 0
+    assert told in capsys.readouterr().out
+    before, after = read_photo(photo).astype(int), read_photo(fake).astype(int)
+    assert np.abs(after - before)[100:150, 100:160].mean() > 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method=reenact", "--donor=drawn1"], "--donor is for --method=graphicswap"),
+        (["--noise=0.1"], "--noise is for --method=regenerate"),
+        (["--method=regenerate", "--noise=9"], "--noise must be from 0 to 2"),
+        (["--method=reenact", "--expression=grin=1"], "no argument 'grin'"),
+        (["--method=graphicswap", "--donor=me"], "no donor 'me'"),
+        (["--method=regenerate", "--latent=nowhere"], "no latent model 'nowhere'"),
+    ],
+)
+def test_flags_that_do_not_fit(faketagger, tmp_path, photo, capsys, flags, message):
+    assert faketagger("deepfake", photo, tmp_path / "x.png", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_a_damaged_suspect_is_compared(faketagger, tmp_path, photo, capsys):

@@ -139,6 +139,42 @@ def test_shards_cover_an_epoch_once(training):
     assert sorted(index) == list(range(24))
 
 
+def test_shards_hold_the_batches_of_one_worker():
+    options = {"training": True, "seed": 3, "message_bits": 4}
+    one = batches(pipeline.canvas_dataset(noise(24, 18), 16, 12, **options), 5)
+    parts = [
+        batches(
+            pipeline.canvas_dataset(
+                noise(24, 18), 16, 4, shard_count=3, shard_index=shard, **options
+            ),
+            5,
+        )
+        for shard in range(3)
+    ]
+    together = [
+        {name: np.concatenate([part[name] for part in batch]) for name in batch[0]}
+        for batch in zip(*parts, strict=True)
+    ]
+    assert_same(one, together)
+
+
+def test_shards_read_each_file_once(folder, monkeypatch):
+    found, read = photos.find_photos(folder), []
+    original = pipeline.read_canvas
+    monkeypatch.setattr(
+        pipeline,
+        "read_canvas",
+        lambda p, *more: read.append(p.path) or original(p, *more),
+    )
+    for shard in range(2):
+        batches(
+            pipeline.photo_dataset(
+                found, 32, 2, training=False, shard_count=2, shard_index=shard
+            )
+        )
+    assert sorted(read) == [photo.path for photo in found]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,5 +1,7 @@
 """Changes of whole photos: codecs are real, geometry is what the name says."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from skimage import data
 
 from faketagger_tf.evaluation import changes
 from faketagger_tf.evaluation.changes import CHANGES, Scene
-from faketagger_tf.photos.faces import Face
+from faketagger_tf.models import LatentConfig, build_latent
+from faketagger_tf.photos.faces import Face, detect_faces
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,11 @@ def scene(seed=0):
     return Scene(np.random.default_rng(seed), (face,))
 
 
-@pytest.mark.parametrize("name", [n for n in CHANGES if "deepfake" not in n])
+# These need a model.
+MODELLED = [n for n in CHANGES if "deepfake" in n or "regenerated" in n]
+
+
+@pytest.mark.parametrize("name", [n for n in CHANGES if n not in MODELLED])
 def test_every_change_gives_a_photo_and_repeats_itself(photo, name):
     before = photo.copy()
     first, again = (CHANGES[name](photo, scene()) for _ in range(2))
@@ -64,3 +71,31 @@ def test_a_crop_keeps_the_face(photo):
 def test_a_swap_without_a_model_is_named(photo):
     with pytest.raises(ValueError, match="needs a face-swap model"):
         changes.swap(photo, scene())
+    with pytest.raises(ValueError, match="needs a latent model"):
+        changes.regenerate(photo, scene())
+
+
+def test_a_regenerated_photo_went_through_the_model(photo):
+    model = build_latent(LatentConfig(channels=2, width=4, blocks=0))
+    modelled = dataclasses.replace(scene(), latent=model)
+    changed = changes.regenerate(photo, modelled)
+    assert changed.shape == photo.shape and np.any(changed != photo)
+    noisy = changes.regenerate(photo, modelled, 0.5)
+    assert np.any(noisy != changed)
+
+
+def test_a_face_alone_is_its_box(photo):
+    alone = changes.face_alone(photo, scene())
+    box = detect_faces(photo)[0].box
+    assert abs(alone.shape[1] - box[2]) <= 1 and abs(alone.shape[0] - box[3]) <= 1
+    with pytest.raises(ValueError, match="needs a face"):
+        changes.face_alone(np.full([100, 100, 3], 128, np.uint8), scene())
+
+
+def test_changes_are_selected_by_name():
+    assert list(changes.select_changes(["mirrored"])) == ["mirrored"]
+    assert changes.select_changes([]) == CHANGES
+    with pytest.raises(
+        ValueError, match=r"no change 'sepia'. Accepted: untouched; JPEG"
+    ):
+        changes.select_changes(["mirrored", "sepia"])

@@ -8,14 +8,21 @@ import pytest
 from export import preset
 from faketagger_tf import lite, presets
 from faketagger_tf.messages.presence import Presence
-from faketagger_tf.models import FaceswapConfig, build_faceswap
+from faketagger_tf.models import (
+    FaceswapConfig,
+    LatentConfig,
+    build_faceswap,
+    build_latent,
+)
 from faketagger_tf.presets import (
     PRESENCE,
     REGISTERED,
     load_faceswap,
+    load_latent,
     load_presence,
     load_tagger,
     save_faceswap,
+    save_latent,
     save_presence,
     save_tagger,
 )
@@ -99,8 +106,19 @@ def test_shipped_swap_model_is_found_by_name(tmp_path, monkeypatch):
     assert load_faceswap(folder)[0] == config
 
 
-@pytest.mark.parametrize("missing", ["tagger", "swap"])
+def test_latent_model_is_halved(tmp_path):
+    config = LatentConfig(channels=4, width=8, blocks=1)
+    model = build_latent(config)
+    save_latent(tmp_path / "run", config, model)
+    folder = preset.export_latent(tmp_path / "run", "one", tmp_path / "latents")
+    found, halved = load_latent(folder)
+    assert found == config
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(halved(images), model(images), atol=5e-3)
+
+
+@pytest.mark.parametrize("missing", ["tagger", "swap", "latent"])
 def test_unknown_source_is_named(missing, tmp_path):
-    function = {"tagger": preset.export_tagger, "swap": preset.export_swap}[missing]
-    with pytest.raises(ValueError, match=r"no (tagger|face-swap model).*absent"):
+    function = getattr(preset, f"export_{missing}")
+    with pytest.raises(ValueError, match=r"no (tagger|face-swap|latent).*absent"):
         function(str(tmp_path / "absent"), "x", tmp_path)

@@ -20,7 +20,14 @@ def mirror(faces):
     return 0.8 * faces[:, :, ::-1] + 0.1
 
 
-CONTEXT = Context(swaps={"A>B": Swap(mirror, 32), "m:B>A": Swap(mirror, 64)})
+def darken(images, noise, seed):
+    return 0.7 * images
+
+
+CONTEXT = Context(
+    swaps={"A>B": Swap(mirror, 32), "m:B>A": Swap(mirror, 64)},
+    latents={"dark": darken},
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +46,8 @@ CONTEXT = Context(swaps={"A>B": Swap(mirror, 32), "m:B>A": Swap(mirror, 64)})
         ("faceswap(swap=m:B>A,colour=0)", "faceswap(m:B>A,colour=0)"),
         ("faceswap(*,large)", "faceswap(*,mask=large)"),
         ("facepaste(mask=none,region=0.75)", "facepaste(none,region=0.75)"),
+        ("graphicswap(composite1)|regenerate(a,noise=0..0.1)", None),
+        ("reenact(turn=-0.5..-0.2)", "reenact(0..0.5,turn=-0.5..-0.2)"),
     ],
 )
 def test_spec_round_trip(spec, canonical):
@@ -71,6 +80,8 @@ def test_every_default_spec_round_trips():
         ("faceswap(A>B,mask=hard)", "feather or large or none. Received: 'hard'"),
         ("faceswap(region=0.5..1)", "region of faceswap must be a number from"),
         ("faceswap(swap=)", "swap of faceswap must be a name"),
+        ("reenact(-0.1)", "mouth of reenact must be a number or a range low..high"),
+        ("sticker(0.2..0.3)", "size of sticker must be a number from"),
     ],
 )
 def test_bad_spec_is_named(spec, message):
@@ -108,6 +119,7 @@ def test_differentiable_in_a_traced_function(name, images):
     assert np.all(np.isfinite(outputs)) and np.all(np.isfinite(gradient))
     assert np.min(outputs) >= -0.04 and np.max(outputs) <= 1.04
     reached = np.mean(np.abs(gradient) > 0)
+    # The swapped face hides a quarter of the canvas, whose surroundings stay.
     least = {"facecrop": 0.35, "crop": 0.6, "edge": 0.5}
     assert reached > least.get(name, 0.7)
     repeated = chain.apply(inputs, StatelessSeed(3), CONTEXT)
@@ -161,6 +173,13 @@ AGREE = {
     "sharpen(0.7)": 0.5,
     "beauty(0.15)": 0.6,
     "mirror": 0.01,
+    "graphicswap(drawn2)": 0.4,
+    "graphicswap(composite3)": 0.4,
+    "reenact(0.8,0.5,-0.3,0.2,0.2,0.4,0.2)": 0.4,
+    "reenact(0,-0.5,0.3,-0.4,-0.2,-0.6,-0.2)": 0.4,
+    "regenerate(dark)": 0.4,
+    "superres(0.5)": 0.7,
+    "superres(0.3)": 0.7,
     "faceswap(A>B)|resize(0.5)|jpeg(50)": 1.2,
 }
 
@@ -252,4 +271,8 @@ def test_real_side_wants_uint8(images):
 
 def test_the_documentation_is_up_to_date():
     page = pathlib.Path(__file__).parents[2] / "docs" / "manipulations.md"
-    assert describe_manipulations() in page.read_text()
+    text = page.read_text()
+    assert describe_manipulations() in text
+    for name in MANIPULATIONS:
+        assert f"![{name}](manipulations/{name}.jpg)" in text
+        assert (page.parent / "manipulations" / f"{name}.jpg").is_file()

@@ -48,8 +48,8 @@ def make_options(strategy: str, steps: int) -> joint.JointOptions:
     run = loop.LoopOptions(
         steps=steps,
         batch_size=BATCH,
-        log_every=2,
-        save_every=4,
+        log_every=3,
+        save_every=3,
         panel_every=1000,
         output="unused",
         strategy=strategy,

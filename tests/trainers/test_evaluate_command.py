@@ -56,7 +56,7 @@ def evaluate(world, output, *arguments):
 
 
 def test_report_is_complete_and_deterministic(world, tmp_path):
-    first = evaluate(world, tmp_path / "one")
+    first = evaluate(world, tmp_path / "one", "--html")
     assert first.returncode == 0, first.stderr
     assert "bad" in first.stderr, "the unreadable file must be named"
     report = json.loads((tmp_path / "one" / "report.json").read_text())
@@ -73,6 +73,8 @@ def test_report_is_complete_and_deterministic(world, tmp_path):
     swap = report["manipulations"]["faceswap(A>B,mask=none,colour=0)"]
     assert swap["words"] < report["images"], "a swap is measured on its source"
     assert "| `identity` |" in (tmp_path / "one" / "report.md").read_text()
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert page.count("<svg") == 1 and "noise(0.1)|jpeg(50)" in page
     panel = read_photo(tmp_path / "one" / "panel.png")
     assert panel.shape[1] > 6 * 32
     tagged = read_photo(tmp_path / "one" / "tagged.png")

@@ -17,8 +17,8 @@ import pytest
 from trainers import loop
 
 ROOT = pathlib.Path(__file__).parents[2]
-STEPS = 10
-LIMIT = 3000  # Seconds for what takes some 15 on two idle cores.
+STEPS = 6
+LIMIT = 600  # Seconds; only a run that hangs takes as long.
 
 
 def free_ports(count: int) -> list[int]:
@@ -71,7 +71,7 @@ def all_weights(trainer) -> list[np.ndarray]:
 def test_a_killed_worker_resumes_and_two_processes_equal_one(tmp_path):
     workers = start_workers(tmp_path, pause=0.3)
     try:
-        wait_for(tmp_path / "checkpoints" / "ckpt-4.index", workers[0])
+        wait_for(tmp_path / "checkpoints" / "ckpt-3.index", workers[0])
         workers[1].send_signal(signal.SIGKILL)
         _, said = workers[0].communicate(timeout=LIMIT)
         assert workers[0].returncode == 2, said
@@ -86,8 +86,8 @@ def test_a_killed_worker_resumes_and_two_processes_equal_one(tmp_path):
             worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0], said
     resumed = [re.search(r"Resuming .* at step (\d+)", text) for text in said]
-    # Both go on from what the first one saved; ten steps are never all done twice.
-    assert resumed[0] and resumed[1] and resumed[0][1] == resumed[1][1] in ("4", "8")
+    # Both go on from what the first one saved.
+    assert [found and found[1] for found in resumed] == ["3", "3"]
 
     trainer = joint_worker.make_trainer(
         loop.make_strategy(2), joint_worker.make_options(loop.MIRRORED, STEPS)

@@ -64,7 +64,7 @@ def test_rows(tagger, clip, tmp_path):
     assert row["p_value"] < 1e-6 and row["broken"] == []
     assert seen == [(True, False, "0x1F2E3D4C")]
     rows = trace_clip(tagger, target, 1e-6, every=3)
-    assert set(rows[0]) - {"found"} == set(TRACE_COLUMNS)
+    assert set(rows[0]) == set(TRACE_COLUMNS)
     assert [r["payload"] for r in rows] == ["0x1F2E3D4C"] * 2
 
 
@@ -133,7 +133,7 @@ def test_a_clip_goes_through_the_registry(tagger, registry, clip, tmp_path):
     assert not list(registry.check())
     reader = RegisteredReader(tagger, registry)
     rows = trace_registered_clip(reader, target, 1e-6, every=3)
-    assert set(rows[0]) - {"found"} == set(COLUMNS)
+    assert set(rows[0]) == set(COLUMNS)
     for found in rows:
         assert found["payload"] == row["payload"]
         assert found["registered_p_value"] < 1e-6
@@ -196,9 +196,9 @@ def test_a_run_that_was_killed_is_settled_later(
 
 def test_issued_payloads_are_found_where_blind_reading_fails(tagger):
     """Looks whose sum is too weak to be read blind are near enough to one of few."""
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(3)
     word = 2.0 * tagger.code.encode([PAYLOAD])[0] - 1
-    looks = word + rng.normal(0, 3.5, (6, 1, len(word)))
+    looks = word + rng.normal(0, 2.5, (6, 1, len(word)))
     canvas = tagger.find_canvases(moving_face()(0))[:1]
     issued = tagger.index([7, PAYLOAD, 9])
     (blind,) = tagger.readings_of(combine(looks), canvas)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import support
@@ -5,7 +7,7 @@ from clips import encode, flat, moving_face
 
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.video.container import Clip, Frame, rewrite_clip
-from faketagger_tf.video.read import combine, read_frames
+from faketagger_tf.video.read import KEPT, ClipReader, _Looks, combine, read_frames
 from faketagger_tf.video.tag import ClipTagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -103,6 +105,52 @@ def test_looks_add_up_to_what_none_of_them_says(tagger):
     assert not any(read(look).found for look in looks)
     total = read(combine(looks))
     assert total.found and total.payload == PAYLOAD
+
+
+def test_a_track_whose_landmarks_have_moved_is_searched(tagger):
+    """A deepfake moves them alike in all frames: here they are turned by a step."""
+    photo = moving_face()(0)
+    (own, *_) = tagger.find_canvases(photo)
+    tagged = tagger.embed(photo, PAYLOAD, canvases=[own])
+    size = tagger.config.image_size
+    turned = own.move(size, 0, 0, 1, 4.5)
+    back = np.linalg.inv(np.vstack([turned.matrix, [0, 0, 1]]))
+    points = np.column_stack([own.face.landmarks, np.ones(5)])
+    points = (points @ np.vstack([own.matrix, [0, 0, 1]]).T @ back.T)[:, :2]
+    face = dataclasses.replace(own.face, landmarks=points)
+    other = support.correlation_tagger(detect=lambda _: [face])
+    assert not any(r.found for r in other.read_straight(tagged, [turned]))
+    (track,) = read_frames(other, frames_of(lambda _: tagged, 4), every=1)
+    assert track.reading.found and track.reading.payload == PAYLOAD
+    # It says where in the frame it was: a hundredth of a canvas is finer than a step.
+    away = track.reading.corners - own.corners(size)
+    assert np.abs(away).max() < 0.02 * own.side(size)
+    (none,) = read_frames(other, frames_of(lambda _: photo, 4), every=1)
+    assert not none.reading.found
+
+
+def test_pictures_are_kept_evenly_and_few(tagger):
+    looks = _Looks(0.0)
+    for number in range(100):
+        looks.add(number / 25, np.zeros((2, 64)), [])
+        looks.keep(lambda number=number: np.full(1, number))
+        assert len(looks.pictures) <= KEPT
+    numbers = np.array([int(picture[0]) for picture in looks.pictures])
+    assert len(numbers) > KEPT / 2
+    assert numbers[0] == 0 and set(np.diff(numbers)) == {16}
+
+
+def test_what_has_ended_is_let_go(tagger):
+    """Each cut ends a track: one is held at a time, and all are told at the end."""
+    shown = [tagger.embed(draw(0), PAYLOAD) for draw in (flat, moving_face())]
+    reader = ClipReader(tagger, every=2)
+    for index in range(16):
+        reader.look(Frame(index, index, index / 25, shown[index // 4 % 2]))
+        assert len(reader._open) <= 1
+    rows = reader.readings()
+    assert [row.track for row in rows] == [1, 2, 3, 4]
+    assert [row.face for row in rows] == [False, True, False, True]
+    assert all(row.reading.payload == PAYLOAD for row in rows)
 
 
 def test_one_loud_look_does_not_decide(tagger):

@@ -67,7 +67,7 @@ def covers():
         "drawn5-turned.jpg": turn(drawn(5, 360), -7),
         "pair.png": pair,
         "drawn9-small.png": in_a_scene(resize(drawn(9, 320), 130), 60, 280),
-        "no-face.png": drawn(2, 256),
+        "no-face.png": cv2.GaussianBlur(astronaut, (0, 0), 12),
     }
 
 

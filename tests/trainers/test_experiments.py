@@ -1,0 +1,116 @@
+"""The experiments as a command: kinds of deepfake on photos, the table they give."""
+
+import json
+
+import cv2
+import pytest
+import support
+from skimage import data
+
+from faketagger_tf.photos import write_image
+from trainers import experiments
+
+
+def row(change, system, bits, right):
+    return {
+        "change": change,
+        "system": system,
+        "photos": 4,
+        "bits": bits,
+        "right": right,
+    }
+
+
+def test_the_table_has_a_row_a_kind_and_their_mean():
+    kinds = {
+        "untouched, JPEG 75": 1.0,
+        "identity swap, seen model a": 0.9,
+        "identity swap, unseen model b": 0.8,
+        "identity swap, unseen model, face alone": 0.5,
+        "reenactment": 0.95,
+    }
+    rows = [
+        row(name, system, bits, right)
+        for name, bits in kinds.items()
+        for system, right in (("blind", 0.5), ("registered", 0.75))
+    ]
+    figures = {"flip_mean": 0.05, "flip_p99": 0.16, "psnr": 37.0}
+    report = {"rows": rows, "systems": [figures], "fpr": 1e-6}
+    text = experiments.markdown_kinds({**report, "photos": 4, "canvas": 250})
+    assert "| reenactment | 4 | 0.950 | 50% | 75% |" in text
+    # The swaps' mean is .85; faces alone and the untouched photo stay out.
+    assert "Mean over 2 kinds, surroundings kept: 0.900" in text
+
+
+def test_every_kind_of_the_paper_is_measured():
+    kinds = experiments.kinds_of_deepfake()
+    for kind in experiments.KINDS:
+        assert any(name.startswith(kind) for name in kinds)
+    assert any("unseen" in name for name in kinds if name.startswith("entire"))
+
+
+@pytest.mark.slow
+def test_kinds_are_measured_on_photos(tmp_path, monkeypatch):
+    photo = cv2.resize(data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+    write_image(tmp_path / "photos" / "a.png", photo)
+    few = {n: experiments.CHANGES[n] for n in ("JPEG 75", "reenacted, JPEG 75")}
+    monkeypatch.setattr(experiments, "kinds_of_deepfake", lambda: few)
+    monkeypatch.setattr(
+        experiments.Tagger, "load", lambda name: support.correlation_tagger()
+    )
+    options = experiments.ExperimentsOptions(
+        data=str(tmp_path / "photos"),
+        split="",
+        promise="",
+        canvas=0,
+        output=str(tmp_path / "out"),
+    )
+    report = experiments.measure_kinds(options)
+    rows = {(r["change"], r["system"]): r for r in report["rows"]}
+    assert rows["JPEG 75", "blind"]["bits"] == 1
+    assert rows["JPEG 75", "registered"]["right"] == 1
+    assert len(rows) == 4
+    json.dumps(report)
+
+
+@pytest.mark.slow
+def test_the_seeds_runs_are_trained_and_measured(tmp_path, monkeypatch):
+    # The first pair alone, a few steps long: what is tested is the chain of commands.
+    first = dict([next(iter(experiments.SEED_RUNS.items()))])
+    monkeypatch.setattr(experiments, "SEED_RUNS", first)
+    monkeypatch.setattr(experiments, "_command", _record := Recorder(tmp_path))
+    options = experiments.ExperimentsOptions(
+        experiment="seed", data="drawn", steps=3, output=str(tmp_path)
+    )
+    text = experiments.run_seed(options)
+    assert [trainer for trainer, *_ in _record.calls] == [
+        "faceswap",
+        "joint",
+        "evaluate",
+    ]
+    assert "--steps=3" in _record.calls[1]
+    assert "| (1, 0.1) | 0.9000 | 0.8000 | 30.00 | 0.9500 |" in text
+
+
+class Recorder:
+    """Stands for the commands; writes the report that the evaluation would."""
+
+    def __init__(self, folder):
+        self.folder, self.calls = folder, []
+
+    def __call__(self, trainer, flags, *arguments):
+        self.calls.append((trainer, flags, *arguments))
+        if trainer == "evaluate":
+            run = self.folder / "seed_lambda1_alpha0.1"
+            run.mkdir()
+            manipulations = {
+                "identity": {"bit_accuracy": 0.9},
+                "faceswap(A>B,mask=none,colour=0)": {"bit_accuracy": 0.8},
+            }
+            report = {"manipulations": manipulations, "psnr": 30.0, "ssim": 0.95}
+            (run / "report.json").write_text(json.dumps(report))
+
+
+def test_an_unknown_experiment_is_named(tmp_path):
+    result = support.run_module("trainers.experiments", "--experiment=gan", "--data=x")
+    assert result.returncode != 0 and "gan" in result.stderr
