@@ -30,7 +30,7 @@ class Copy:
 # The hardest come first, which decides most at the first look (see `promise._choose`).
 _WEB = (
     Copy("grey, JPEG 75", grey=True, qualities=(75,)),
-    Copy("JPEG 50", qualities=(50,)),
+    Copy("JPEG 40", qualities=(40,)),
     Copy("pasted face, JPEG 75", pasted=True, qualities=(75,)),
     Copy("0.7x, JPEG 75", scale=0.7, qualities=(75,)),
     Copy("half size", scale=0.5),

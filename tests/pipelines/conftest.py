@@ -3,4 +3,4 @@
 import importlib.util
 
 if importlib.util.find_spec("apache_beam") is None:
-    collect_ignore_glob = ["test_*.py"]
+    collect_ignore_glob = ["*.py"]
