@@ -1,10 +1,10 @@
-"""How much of a tag is to be seen: the picture of portrait128's card.
+"""How much of a tag is to be seen: the picture of face128's card.
 
     python -m tools.visibility [TAGGER [PHOTO]]
 
 Writes `build/visibility.jpg`: the cover and, for a tag in one pass and a refined one,
 the tagged canvas, details of cheek and background enlarged eight times (the cover's
-first) and the residual x10. TAGGER is portrait128 unless given, PHOTO is scikit-image's
+first) and the residual x10. TAGGER is face128 unless given, PHOTO is scikit-image's
 astronaut.
 """
 
@@ -36,7 +36,7 @@ def cell(image: np.ndarray, caption: str) -> np.ndarray:
     return picture
 
 
-def main(name: str = "portrait128", photo: str = "") -> None:
+def main(name: str = "face128", photo: str = "") -> None:
     """Draws the picture; see the module's docstring."""
     tagger = Tagger.load(name)
     pixels = read_photo(photo) if photo else skimage.data.astronaut()

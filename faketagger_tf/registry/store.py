@@ -19,6 +19,7 @@ import datetime
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -41,6 +42,7 @@ from faketagger_tf.registry.tables import FACES, RECORDS, REQUESTS
 BUSY_TIMEOUT = 60.0  # Seconds that a writer waits for the others of an SQLite file.
 RECLAIM_AGE = datetime.timedelta(hours=1)
 _TRIES = 16  # Random payloads tried before free ones are looked for.
+_LONG = 1000  # Times that a request is tried to be given its payload again.
 _FEW = 16  # Payload bits up to which all free payloads can be listed.
 _PAGE = 200  # Records that are read at once.
 _ACCEPTED = "Accepted: sqlite:///tags.db or postgresql://user@host/database"
@@ -256,10 +258,9 @@ class Registry:
             return record
         for drawn in self._candidates(payload_bits):
             # Asked each time: another process may have been given it meanwhile.
-            earlier = self.requested(request) if request else None
-            wanted = earlier.payload if earlier else drawn
-            revoked = earlier.revoked if earlier else None
-            if record := self._take(draft, wanted, request, revoked):
+            if request and (record := self._take_over(draft, request)):
+                return record
+            if record := self._take(draft, drawn, request):
                 return record
         raise ValueError(
             f"The registry {self.name!r} has no free payload of {payload_bits} bits "
@@ -293,6 +294,18 @@ class Registry:
         made = RECORDS.c.payload == REQUESTS.c.payload
         query = sa.select(RECORDS).join(REQUESTS, made)
         return next(iter(self._read(query.where(REQUESTS.c.request == request))), None)
+
+    def _take_over(self, draft: Record, request: str) -> Record | None:
+        """Stores the draft in the place of a request's record; None if it has none."""
+        for _ in range(_LONG):
+            earlier = self.requested(request)
+            if earlier is None:
+                return None
+            if record := self._take(draft, earlier.payload, request, earlier.revoked):
+                return record
+            # Others do the same at this moment, of whom one gets on each time.
+            time.sleep(secrets.SystemRandom().uniform(0, 0.02))
+        return None
 
     def _take(
         self,

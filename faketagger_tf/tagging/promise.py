@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from faketagger_tf.tagging.tagger import Tagger
 
 LEVELS = 7  # Strengths that are told apart, the strongest and the weakest included.
-# A copy's largest p-value: a thousandth of the false-positive rate that `trace` asks.
-MARGIN = 1e-9
+# A copy's largest p-value: a ten-thousandth of the rate of false positives that `trace`
+# asks.
+MARGIN = 1e-10
 # Larger canvases are shrunk to this side before they are copied: the copies then lose
 # more than the photo's would, and the cost of a face is bounded.
 MOST_SIDE = 384

@@ -224,7 +224,7 @@ def test_page_tags_photos_that_python_reads(page, tagger, number, faces):
     cover = read_photo(folder / f"{name}.png").astype(int)
     expected = tagger.embed(cover.astype(np.uint8), 0xA7).astype(int)
     # Informed steps follow the decoder's slope, in which a gate is open or shut: where
-    # one of them flips by a last digit, the residual takes another way for a few pixels.
+    # one flips by a last digit, the residual takes another way for a few pixels.
     difference, residual = np.abs(tagged - expected), np.abs(expected - cover)
     assert difference.mean() < 0.15 * residual.mean() > 0
     assert difference.max() < residual.max()
