@@ -90,7 +90,7 @@ bench-tracing: $(BIN)/.ready  ## share of tags read back from the photos of DATA
 
 visibility: $(BIN)/.ready  ## FLIP, PSNR and SSIM of tags on the photos of DATA=folder
 	$(BIN)/python -m faketagger_tf.evaluation.visibility --tagger=$(TAGGER) \
-	  --data=$(DATA) --pairs=build/pairs --output=build/visibility
+	  --promise=web --data=$(DATA) --pairs=build/pairs --output=build/visibility
 
 # ColorVideoVDP needs torch, so it measures the pairs in an environment of its own.
 .venv-cvvdp/.ready: requirements-cvvdp.txt
@@ -99,8 +99,7 @@ visibility: $(BIN)/.ready  ## FLIP, PSNR and SSIM of tags on the photos of DATA=
 	touch $@
 
 visibility-cvvdp: visibility .venv-cvvdp/.ready  ## ColorVideoVDP's JOD of the same pairs
-	.venv-cvvdp/bin/cvvdp --test build/pairs/*_tagged.png --ref build/pairs/*_cover.png \
-	  --display standard_fhd --result build/visibility-cvvdp.csv
+	.venv-cvvdp/bin/python tools/cvvdp.py build/pairs build/visibility-cvvdp.md
 
 bench-faces: $(BIN)/.ready  ## the face detector beside its Keras path, on DATA=folder
 	$(BIN)/python -m benchmarks.faces --data=$(DATA)

@@ -1,6 +1,6 @@
 """How much of a tag is to be seen: FLIP, PSNR and SSIM.
 
-    python -m faketagger_tf.evaluation.visibility --data=photos [--tagger=face128]
+    python -m faketagger_tf.evaluation.visibility --data=photos --promise=web
 
 measures whole photos at their own size and their canvases enlarged, as on a zoomed
 screen. FLIP (Andersson et al. 2020) is NVIDIA's own implementation, the package
@@ -24,6 +24,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import DEFAULT_PRESET
+from faketagger_tf.tagging.promise import choose_strengths
 from faketagger_tf.tagging.tagger import Tagger
 
 ENLARGED = 3  # Times that a canvas is enlarged.
@@ -106,6 +107,7 @@ class VisibilityOptions(Checked):
     split: str = option("test", "Split to measure; empty for all.")
     limit: int = option(0, "Photos at most; 0 for all.", low=0)
     psnr: float = option(0.0, "Strength in dB; 0 takes the tagger's own.", low=0.0)
+    promise: str = option("", "Instead, a promise that chooses the strength.")
     refine: int = option(0, "Steps of refinement.", low=0)
     seed: int = option(1, "Of the payloads.")
     pairs: str = option("", "Folder for cover and tagged photos; empty for none.")
@@ -127,9 +129,13 @@ def main(options: VisibilityOptions) -> None:
         except ValueError as error:
             tqdm.write(f"Skipped: {error}")
             continue
-        tagged = tagger.embed(
-            cover, payload, options.psnr or None, canvases, options.refine
-        )
+        strength = options.psnr or None
+        if options.promise:
+            choices = choose_strengths(
+                tagger, cover, payload, canvases, options.promise
+            )
+            strength = [choice.strength for choice in choices]
+        tagged = tagger.embed(cover, payload, strength, canvases, options.refine)
         rows["whole photo"].append(measure_visibility(cover, tagged))
         pair = [enlarge(tagger.canvas_image(x, canvases[0])) for x in (cover, tagged)]
         rows[enlarged].append(measure_visibility(*pair))
