@@ -194,8 +194,8 @@ def test_an_interrupted_run(tmp_path):
     # The file is begun once frames are being changed.
     while process.poll() is None and not (out.exists() and list(out.iterdir())):
         time.sleep(0.05)
-    # Once in some tens of runs an interrupt is lost in a library's callback: who presses
-    # Ctrl-C and sees no end presses it again.
+    # Now and then an interrupt is lost in a library's callback: who presses Ctrl-C and
+    # sees no end presses it again.
     for _ in range(10):
         process.send_signal(signal.SIGINT)
         try:
