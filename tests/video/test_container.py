@@ -99,7 +99,7 @@ def test_odd_sizes_get_a_line_more(tmp_path):
 
 
 def test_ten_bits_and_hdr_are_refused(tmp_path):
-    deep = encode(tmp_path / "a.mp4", pix_fmt="yuv420p10le", codec="libx265", count=2)
+    deep = encode(tmp_path / "a.mp4", pix_fmt="yuv420p10le", codec="libx264", count=2)
     with pytest.raises(ValueError, match=r"8 bits a channel and no HDR\. Received: 10"):
         Clip(deep)
     bright = encode(tmp_path / "b.mp4", transfer=16, count=2)
