@@ -39,14 +39,32 @@ LATENTS = PRESETS / "latents"
 
 def list_presets() -> list[str]:
     """Returns the names of the shipped taggers."""
-    return sorted(path.parent.name for path in PRESETS.glob(f"*/{CONFIG}"))
+    return _list_folders(PRESETS, CONFIG)
 
 
 def tagger_folder(name: str | os.PathLike) -> pathlib.Path:
     """Returns the folder of a shipped preset, or `name` itself as a folder."""
-    if os.fspath(name) in list_presets():
-        return PRESETS / os.fspath(name)
-    return pathlib.Path(name)
+    return _folder_of(name, PRESETS, list_presets())
+
+
+def _list_folders(root: pathlib.Path, config: str) -> list[str]:
+    """Names of the folders in `root` that hold a configuration of that name."""
+    return sorted(path.parent.name for path in root.glob(f"*/{config}"))
+
+
+def _folder_of(
+    name: str | os.PathLike, root: pathlib.Path, shipped: list[str]
+) -> pathlib.Path:
+    """The folder in `root` of what is shipped, or `name` itself as a folder."""
+    name = os.fspath(name)
+    return root / name if name in shipped else pathlib.Path(name)
+
+
+def _save_model(folder: str | os.PathLike, name: str, config, model) -> None:
+    """Writes a configuration, such as latent.json, beside latent.weights.h5."""
+    path = pathlib.Path(folder) / name
+    write_atomic(path.with_suffix(".weights.h5"), model.save_weights)
+    write_atomic(path, config.to_json())
 
 
 def has_tensorflow() -> bool:
@@ -178,21 +196,17 @@ def save_faceswap(
     folder: str | os.PathLike, config: FaceswapConfig, model: keras.Model
 ) -> None:
     """Writes `faceswap.json` and `faceswap.weights.h5`."""
-    folder = pathlib.Path(folder)
-    write_atomic(folder / "faceswap.weights.h5", model.save_weights)
-    write_atomic(folder / FACESWAP_CONFIG, config.to_json())
+    _save_model(folder, FACESWAP_CONFIG, config, model)
 
 
 def list_swaps() -> list[str]:
     """Returns the names of the shipped face-swap models."""
-    return sorted(path.parent.name for path in SWAPS.glob(f"*/{FACESWAP_CONFIG}"))
+    return _list_folders(SWAPS, FACESWAP_CONFIG)
 
 
 def faceswap_folder(name: str | os.PathLike) -> pathlib.Path:
     """Returns the folder of a shipped face-swap model, or `name` itself as a folder."""
-    if os.fspath(name) in list_swaps():
-        return SWAPS / os.fspath(name)
-    return pathlib.Path(name)
+    return _folder_of(name, SWAPS, list_swaps())
 
 
 def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]:
@@ -225,21 +239,17 @@ def save_latent(
     folder: str | os.PathLike, config: LatentConfig, model: keras.Model
 ) -> None:
     """Writes `latent.json` and `latent.weights.h5`."""
-    folder = pathlib.Path(folder)
-    write_atomic(folder / "latent.weights.h5", model.save_weights)
-    write_atomic(folder / LATENT_CONFIG, config.to_json())
+    _save_model(folder, LATENT_CONFIG, config, model)
 
 
 def list_latents() -> list[str]:
     """Returns the names of the shipped latent autoencoders."""
-    return sorted(path.parent.name for path in LATENTS.glob(f"*/{LATENT_CONFIG}"))
+    return _list_folders(LATENTS, LATENT_CONFIG)
 
 
 def latent_folder(name: str | os.PathLike) -> pathlib.Path:
     """Returns the folder of a shipped latent model, or `name` itself as a folder."""
-    if os.fspath(name) in list_latents():
-        return LATENTS / os.fspath(name)
-    return pathlib.Path(name)
+    return _folder_of(name, LATENTS, list_latents())
 
 
 def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
