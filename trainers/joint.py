@@ -288,13 +288,9 @@ class JointTrainer:
 
     @tf.function
     def _distributed_step(self, batch, step, strength, weight):
-        terms = self.strategy.run(
-            self._replica_step, args=(batch, step, strength, weight)
+        return loop.run_and_sum(
+            self.strategy, self._replica_step, batch, step, strength, weight
         )
-        return {
-            name: self.strategy.reduce("SUM", value, axis=None)
-            for name, value in terms.items()
-        }
 
     def _replica_step(self, batch, step, strength, weight):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group

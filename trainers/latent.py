@@ -129,11 +129,7 @@ class LatentTrainer:
 
     @tf.function
     def _distributed_step(self, batch, step):
-        terms = self.strategy.run(self._replica_step, args=(batch, step))
-        return {
-            name: self.strategy.reduce("SUM", value, axis=None)
-            for name, value in terms.items()
-        }
+        return loop.run_and_sum(self.strategy, self._replica_step, batch, step)
 
     def train_step(self, iterator) -> dict:
         """Runs one step on all replicas and returns its terms."""

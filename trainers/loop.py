@@ -682,6 +682,14 @@ class Validation:
         return markdown_table(titles, rows)
 
 
+def run_and_sum(strategy: tf.distribute.Strategy, step, *args) -> dict[str, tf.Tensor]:
+    """Runs a step on every replica; sums each of the terms that it returns by name."""
+    terms = strategy.run(step, args=args)
+    return {
+        name: strategy.reduce("SUM", value, axis=None) for name, value in terms.items()
+    }
+
+
 def window_means(window: list[dict]) -> dict[str, float]:
     """Averages the terms of the steps since `train_loop_begin`."""
     return {
