@@ -183,7 +183,7 @@ def test_files_that_are_no_clips(faketagger, tmp_path, capsys):
 
 def test_an_interrupted_run(tmp_path):
     """Ctrl-C in the middle of a long clip, in a process of its own."""
-    clip = encode(tmp_path / "long.mp4", flat, count=4000)
+    clip = encode(tmp_path / "long.mp4", flat, count=1500)
     command = [sys.executable, "-m", "faketagger_tf", "tag"]
     out = tmp_path / "out"
     process = subprocess.Popen(
