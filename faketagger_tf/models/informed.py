@@ -7,7 +7,8 @@ Bloom: "Digital Watermarking", chapter 5): whoever tags knows the cover and the 
 and moves the residual until the logits are right.
 
 Steps look in turn at the tagged canvas without its face's share of the tag, which a
-deepfake takes, and at a grey and soft copy: what reads there reads untouched.
+deepfake takes, at a grey and soft copy, and at the canvas's middle alone, which is what
+a crop leaves: what reads there reads untouched.
 
 A step must not be seen. `visibility` pools its bands with an exponent of 4, and the
 direction that gains most at a given 4-norm has, in every band, the cube root of the
@@ -35,6 +36,7 @@ from faketagger_tf.models.banded_encoder import Nearness
 # Length of the first step over the residual's visibility; the steps shrink to 0.
 RATE = 0.35
 SOFTNESS = 0.6  # Blur of the grey view in canvas pixels.
+MIDDLE = 0.625  # Side of the middle view, `tagging.search.TIGHT`.
 
 
 @keras.saving.register_keras_serializable("faketagger_tf")
@@ -96,7 +98,7 @@ class InformedSteps(layers.Layer):
 
     def call(self, inputs):
         residual, cover, message, level, near = inputs
-        views = (self._without_face, self._grey)
+        views = (self._without_face, self._grey, self._middle)
 
         def slope_of(residual, number):
             return views[number % len(views)](cover, residual, message)
@@ -125,6 +127,11 @@ class InformedSteps(layers.Layer):
         slope = visibility.blur(self._slope(soft, message), SOFTNESS)
         return ops.matmul(slope, grey.T)
 
+    def _middle(self, cover, residual, message):
+        """Slope by the residual where a crop leaves the middle, and black around it."""
+        kept = middle_mask(cover.shape[1])
+        return kept * self._slope(kept * (cover + residual), message)
+
     def _slope(self, tagged, message):
         """Gradient of the message loss by a canvas as the decoder is given it."""
         import tensorflow as tf
@@ -143,6 +150,17 @@ class InformedSteps(layers.Layer):
         return shapes[0]
 
 
+def middle_mask(size: int) -> np.ndarray:
+    """1 in the middle of a canvas, as a tight reading looks at it; 0 around it.
+
+    Returns:
+        float32 `[1, size, size, 1]`.
+    """
+    length = 2 * round(size * MIDDLE / 2)
+    inside = np.abs(np.arange(size) - (size - 1) / 2) < length / 2
+    return np.outer(inside, inside).astype(np.float32)[None, :, :, None]
+
+
 def descend(
     residual,
     slope_of: Callable,
@@ -151,7 +169,6 @@ def descend(
     lit,
     wanted,
     steps: int,
-    momentum: float = 0.0,
 ):
     """Takes steps down a slope at one visibility.
 
@@ -164,14 +181,9 @@ def descend(
         lit: the cover's `visibility.inside`.
         wanted: `[batch]`, the visibility that is kept.
         steps: their number.
-        momentum: share of the earlier steps in each.
     """
-    past = 0.0
     for number in range(steps):
         way = visibility.steepest(slope_of(residual, number), factors, near) * lit
-        if momentum:
-            way = visibility.scale_to(way, 1.0, factors, near)
-            past = way = momentum * past + way
         length = wanted * (RATE * (1 - number / (steps + 1)))
         residual = residual - visibility.scale_to(way, length, factors, near)
         residual = visibility.scale_to(residual, wanted, factors, near)

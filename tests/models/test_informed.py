@@ -12,6 +12,8 @@ from faketagger_tf.models import (
     build_encoder,
     build_informed_encoder,
 )
+from faketagger_tf.models.informed import middle_mask
+from faketagger_tf.tagging.search import tight_view
 
 CONFIG = TaggerConfig(
     image_size=64,
@@ -117,6 +119,13 @@ def test_tflite_says_the_message_as_well(models, inputs, tmp_path):
     np.testing.assert_allclose(
         before - loss_of(decoder, inputs, ours), gained, rtol=0.2, atol=0.02
     )
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_the_middle_is_what_a_tight_reading_looks_at(size):
+    canvas = np.random.default_rng(1).random((1, size, size, 3), np.float32)
+    seen = tight_view(canvas, "black")
+    np.testing.assert_array_equal(canvas * middle_mask(size), seen)
 
 
 def test_without_steps_it_is_the_encoder(models):
