@@ -139,7 +139,7 @@ async function tag() {
   const payload = BigInt("0x" + text);
   const { width, height } = photo;
   if (Math.min(width, height) < MIN_SIDE)
-    throw new Error(`A photo of ${width}×${height} pixels is read alone; to tag it, at least ${MIN_SIDE} each way are needed.`);
+    throw new Error(`A photo of ${width}×${height} pixels can only be read; to tag it, at least ${MIN_SIDE} each way are needed.`);
   $("download").hidden = true;
   await say("Tagging …");
   const tagged = await tagger.embed(photo, payload);
