@@ -687,7 +687,7 @@ def cases() -> list[Case]:
         b"Content-Type: image/jpeg\r\n\r\n" + plain,
         "known image format",
     )
-    add("small.jpg", "JPEG of 64 by 48 pixels", jpeg(cv2.resize(rgb, (64, 48))))
+    add("small.jpg", "JPEG of 20 by 15 pixels", jpeg(cv2.resize(rgb, (20, 15))))
     # PNG.
     add("full.png", "PNG with everything", full_png(rgb))
     for other in (".jpg", ".webp", ".tif"):

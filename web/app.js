@@ -1,10 +1,10 @@
 // The page: opens a photo, shows what the tagger reads, and saves a tagged copy.
 import { loadLiteRt } from "@litertjs/core";
 import { fromRgba, toRgba } from "./canvas.js";
-import { loadTagger } from "./tagger.js";
+import { loadTagger, MIN_READ } from "./tagger.js";
 
 const MAX_PIXELS = 50e6;
-const MIN_SIDE = 96;
+const MIN_SIDE = 96; // Of a photo to be tagged; smaller copies are read.
 const FPR = 1e-6; // Largest p-value of a tag that counts as found, unless ?fpr= sets it.
 const $ = (id) => document.getElementById(id);
 let tagger = null;
@@ -41,8 +41,8 @@ async function openPhoto(file) {
   const { width, height } = bitmap;
   if (width * height > MAX_PIXELS)
     throw new Error(`${file.name} has ${width}×${height} pixels; up to 50 million are read.`);
-  if (Math.min(width, height) < MIN_SIDE)
-    throw new Error(`${file.name} has ${width}×${height} pixels; at least ${MIN_SIDE} each way are needed.`);
+  if (Math.min(width, height) < MIN_READ)
+    throw new Error(`${file.name} has ${width}×${height} pixels; at least ${MIN_READ} each way are needed.`);
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
@@ -137,6 +137,9 @@ async function tag() {
   if (!/^[0-9a-f]+$/i.test(text) || BigInt("0x" + text) > most)
     throw new Error(`A payload is a hexadecimal number up to ${most.toString(16).toUpperCase()}.`);
   const payload = BigInt("0x" + text);
+  const { width, height } = photo;
+  if (Math.min(width, height) < MIN_SIDE)
+    throw new Error(`A photo of ${width}×${height} pixels can only be read; to tag it, at least ${MIN_SIDE} each way are needed.`);
   $("download").hidden = true;
   await say("Tagging …");
   const tagged = await tagger.embed(photo, payload);

@@ -16,6 +16,8 @@ import { mirror, PLACES, search, tightView } from "./search.js";
 
 const FORMAT = 1; // Latest version of the files that this page reads.
 const MIN_CANVAS = 48; // Side in photo pixels below which a face carries no tag.
+/** Pixels a side below which neither a photo nor a canvas is read. */
+export const MIN_READ = 24;
 
 async function get(path) {
   const answer = await fetch(path);
@@ -95,15 +97,26 @@ class Tagger {
     return pValue(this.about, { score: 1, crcOk: true }) > this.fpr;
   }
 
-  /** Where the tags of a photo lie, largest face first: [{matrix, face}], never empty. */
+  /**
+   * Where the tags of a photo may lie, likeliest first: groups of [{matrix, face}].
+   *
+   * The last one has canvases that are large enough to be tagged: those of faces, or the
+   * centred square. Before that one come the small faces of a reduced copy.
+   */
+  async #groups(photo) {
+    const faces = (await this.detect(photo)).map((face) => ({
+      matrix: similarityFromLandmarks(face.landmarks, this.size, this.about.canvas_scale),
+      face,
+    }));
+    const from = (least) => faces.filter(({ matrix }) => canvasSide(matrix, this.size) >= least);
+    const large = from(MIN_CANVAS);
+    if (large.length) return [large];
+    return [from(MIN_READ), [this.centredCanvas(photo)]].filter((group) => group.length);
+  }
+
+  /** Where the tags of a photo are put, largest face first: [{matrix, face}], never empty. */
   async findCanvases(photo) {
-    const canvases = (await this.detect(photo))
-      .map((face) => ({
-        matrix: similarityFromLandmarks(face.landmarks, this.size, this.about.canvas_scale),
-        face,
-      }))
-      .filter(({ matrix }) => canvasSide(matrix, this.size) >= MIN_CANVAS);
-    return canvases.length ? canvases : [this.centredCanvas(photo)];
+    return (await this.#groups(photo)).at(-1);
   }
 
   /** The largest centred square, which a photo without a face is tagged on. */
@@ -113,15 +126,21 @@ class Tagger {
 
   /** Reads every face of a photo; `progress(done, all)` is told of each, and awaited. */
   async examine(photo, progress = () => {}) {
-    const canvases = await this.findCanvases(photo);
-    const readings = [];
-    for (const { matrix, face } of canvases) {
-      await progress(readings.length, canvases.length);
-      const read = (...place) => this.#readAt(...place);
-      readings.push({ ...(await search(photo, matrix, this.size, read)), face });
+    let readings = [];
+    const groups = await this.#groups(photo);
+    for (const canvases of groups) {
+      const now = [];
+      for (const { matrix, face } of canvases) {
+        await progress(now.length, canvases.length);
+        const read = (...place) => this.#readAt(...place);
+        now.push({ ...(await search(photo, matrix, this.size, read)), face });
+      }
+      const found = now.some((reading) => reading.found);
+      if (found || !readings.length) readings = now;
+      if (found) return readings;
     }
     // Where no face reads, the centred square is tried as well, and told of if it reads.
-    if (canvases[0].face && !readings.some((reading) => reading.found)) {
+    if (groups.at(-1)[0].face) {
       const { matrix } = this.centredCanvas(photo);
       for (const way of [matrix, mirror(matrix, this.size)]) {
         const reading = await this.#readAt(photo, way, 1, false);

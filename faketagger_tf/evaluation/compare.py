@@ -35,8 +35,7 @@ from faketagger_tf.files import write_atomic
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import load_faceswap, load_latent
-from faketagger_tf.tagging.assure import tag_until_it_reads
-from faketagger_tf.tagging.promise import choose_strengths
+from faketagger_tf.tagging.assure import tag_as_promised
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 PICTURES = 2  # Photos that the HTML page shows.
@@ -78,16 +77,10 @@ def mark_ours(
     """
     tagged, started = {}, time.perf_counter()
     for name, photo in photos.items():
-        canvases = tagger.find_canvases(photo)
-        if promise:
-            choices = choose_strengths(tagger, photo, payloads[name], canvases, promise)
-            strengths = [choice.strength for choice in choices]
-            made = tag_until_it_reads(
-                tagger, photo, payloads[name], strengths, canvases
-            )
-            tagged[name] = made.pixels
-        else:
-            tagged[name] = tagger.embed(photo, payloads[name], None, canvases)
+        made = tag_as_promised(
+            tagger, photo, payloads[name], promise=promise, check=bool(promise)
+        )
+        tagged[name] = made.pixels
     seconds = (time.perf_counter() - started) / len(photos)
 
     return Marked(tagged, seconds, functools.partial(read_ours, tagger, fpr, None))

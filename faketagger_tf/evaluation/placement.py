@@ -91,7 +91,7 @@ def measure(options: PlacementOptions, tagger: Tagger) -> dict[str, list[Placeme
         }
         for name, suspect in change_photo(photo, scene, models).items():
             try:
-                place = tagger.find_canvases(suspect)[0]
+                place = tagger.find_canvases(suspect, reading=True)[0]
             except ValueError:  # Smaller than a photo may be.
                 continue
             if name == "mirrored":  # As a reading would be.

@@ -178,7 +178,7 @@ def run_fingerprints(options: RegistryOptions, tagger: Tagger, photos) -> str:
 
     def count(name: str, photo: np.ndarray, record: FaceRecord) -> None:
         try:
-            face = tagger.find_canvases(photo)[0].face
+            face = tagger.find_canvases(photo, reading=True)[0].face
         except ValueError:  # Smaller than a photo may be.
             return
         landmarks = face.landmarks if face else ()

@@ -24,7 +24,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.presets import DEFAULT_PRESET
-from faketagger_tf.tagging.promise import choose_strengths
+from faketagger_tf.tagging.assure import tag_as_promised
 from faketagger_tf.tagging.tagger import Tagger
 
 ENLARGED = 3  # Times that a canvas is enlarged.
@@ -129,13 +129,16 @@ def main(options: VisibilityOptions) -> None:
         except ValueError as error:
             tqdm.write(f"Skipped: {error}")
             continue
-        strength = options.psnr or None
-        if options.promise:
-            choices = choose_strengths(
-                tagger, cover, payload, canvases, options.promise
-            )
-            strength = [choice.strength for choice in choices]
-        tagged = tagger.embed(cover, payload, strength, canvases, options.refine)
+        tagged = tag_as_promised(
+            tagger,
+            cover,
+            payload,
+            options.psnr or None,
+            options.promise,
+            canvases,
+            options.refine,
+            check=bool(options.promise),
+        ).pixels
         rows["whole photo"].append(measure_visibility(cover, tagged))
         pair = [enlarge(tagger.canvas_image(x, canvases[0])) for x in (cover, tagged)]
         rows[enlarged].append(measure_visibility(*pair))

@@ -32,8 +32,8 @@ from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import DEFAULT_PRESET, load_faceswap, load_latent
-from faketagger_tf.tagging.assure import tag_until_it_reads
-from faketagger_tf.tagging.promise import Choice, choose_strengths
+from faketagger_tf.tagging.assure import tag_as_promised
+from faketagger_tf.tagging.promise import Choice
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 SIDES = (120, 250, 500)  # Of the face's canvas, in photo pixels.
@@ -188,16 +188,18 @@ def measure_photo(
         photo = scale(photo, side / canvases[0].side(size))
         canvases = tagger.find_canvases(photo)
     untagged = tagger.examine(photo, fpr)
-    if isinstance(strength, str):
-        choices = choose_strengths(tagger, photo, payload, canvases, strength)
-        chosen = [choice.strength for choice in choices]
-        residuals = np.stack([choice.residual for choice in choices])
-        tagged = tag_until_it_reads(
-            tagger, photo, payload, chosen, canvases, refine, (), residuals
-        ).pixels
-    else:
-        choices = []
-        tagged = tagger.embed(photo, payload, strength, canvases, refine)
+    promise = strength if isinstance(strength, str) else None
+    result = tag_as_promised(
+        tagger,
+        photo,
+        payload,
+        None if promise else strength,
+        promise,
+        canvases,
+        refine,
+        check=bool(promise),
+    )
+    tagged, choices = result.pixels, result.choices
     found, wrong, refused = {}, [], []
     faces = tuple(canvas.face for canvas in canvases if canvas.face)
     scene = Scene(np.random.default_rng(0), faces, swap, latent)

@@ -18,6 +18,7 @@ import numpy as np
 from faketagger_tf.messages import format_payload
 from faketagger_tf.photos.suspect import decode_suspect
 from faketagger_tf.tagging.paste import copy_own
+from faketagger_tf.tagging.promise import Choice, choose_strengths
 
 if TYPE_CHECKING:
     from faketagger_tf.tagging.tagger import Canvas, Tagger
@@ -37,6 +38,8 @@ class AssuredTag:
         unread: canvases of the faces that could not be made to read.
         data: the encoded file that was read back; empty without `encoders`.
         encoder: which of the `encoders` made it.
+        choices: how strongly each face was tagged at the first try, where a promise
+            chose it.
     """
 
     pixels: np.ndarray
@@ -44,6 +47,7 @@ class AssuredTag:
     unread: list[Canvas]
     data: bytes = b""
     encoder: int = 0
+    choices: Sequence[Choice] = ()
 
 
 def check_untagged(tagger: Tagger, photo: np.ndarray, canvases: list[Canvas]) -> None:
@@ -67,6 +71,71 @@ def check_untagged(tagger: Tagger, photo: np.ndarray, canvases: list[Canvas]) ->
             f"The photo carries a tag already. Received: payload {payloads}. "
             "Accepted: an untagged photo; --retag writes over the tag."
         )
+
+
+def tag_as_promised(
+    tagger: Tagger,
+    photo: np.ndarray,
+    payload: int,
+    strength: float | None = None,
+    promise: str | None = None,
+    canvases: list[Canvas] | None = None,
+    refine: int = 0,
+    encoders: Sequence[Callable[[np.ndarray], bytes]] = (),
+    check: bool = True,
+) -> AssuredTag:
+    """Tags a photo's pixels as `faketagger tag` does: chosen, added, read back.
+
+    What a promise is kept with is the tag that was tried, and it is what is added;
+    where tags are refined from the start, it says how strong they are to be.
+
+    Args:
+        tagger: tags and reads.
+        photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
+        payload: as an integer.
+        strength: of the tag in dB, as `Tagger.check_strength` has it; None takes the
+            tagger's own.
+        promise: instead of that, one of `promise.PROMISES`: each face is tagged as
+            weakly as keeps it.
+        canvases: from `Tagger.find_canvases`, where they are known already.
+        refine: steps by which every tag is refined from the start.
+        encoders: as for `tag_until_it_reads`; unchecked, the first one is used.
+        check: read every tag back, as `tag_until_it_reads` does.
+
+    Returns:
+        What was tagged, with `choices` where there is a promise. Unchecked, all of its
+        canvases count as tagged.
+
+    Raises:
+        ValueError: both strength and promise are given, or as `tag_until_it_reads`.
+
+    Example:
+        >>> result = tag_as_promised(tagger, photo, 0x1F2E3D4C, promise="web")
+        >>> result.choices[0].strength <= tagger.config.weakest
+        True
+    """
+    if canvases is None:
+        canvases = tagger.find_canvases(photo)
+    choices, residuals, strengths = (), None, strength
+    if promise:
+        if strength is not None:
+            raise ValueError(
+                "A promise chooses the strength; give one of the two. "
+                f"Received: {promise!r} and {strength!r} dB."
+            )
+        choices = choose_strengths(tagger, photo, payload, canvases, promise)
+        strengths = [choice.strength for choice in choices]
+        if not refine:
+            residuals = np.stack([choice.residual for choice in choices])
+    if check:
+        result = tag_until_it_reads(
+            tagger, photo, payload, strengths, canvases, refine, encoders, residuals
+        )
+    else:
+        pixels = tagger.embed(photo, payload, strengths, canvases, refine, residuals)
+        data = encoders[0](pixels) if encoders else b""
+        result = AssuredTag(pixels, canvases, [], data)
+    return dataclasses.replace(result, choices=choices)
 
 
 def tag_until_it_reads(

@@ -28,8 +28,7 @@ from faketagger_tf.photos.photo_file import (
 )
 from faketagger_tf.photos.suspect import Suspect, read_suspect
 from faketagger_tf.tagging.annotate import annotate
-from faketagger_tf.tagging.assure import check_untagged, tag_until_it_reads
-from faketagger_tf.tagging.promise import choose_strengths
+from faketagger_tf.tagging.assure import check_untagged, tag_as_promised
 
 if TYPE_CHECKING:
     from faketagger_tf.provenance.signing import PhotoSigner, SignedPhoto
@@ -218,37 +217,21 @@ def tag_photo(
         canvases = tagger.find_canvases(photo.pixels)
     if not retag:
         check_untagged(tagger, photo.pixels, canvases)
-    strengths, broken, residuals = strength, [], None
-    if promise:
-        if strength is not None:
-            raise ValueError(
-                "A promise chooses the strength; give one of the two. "
-                f"Received: {promise!r} and {strength!r} dB."
-            )
-        choices = choose_strengths(tagger, photo.pixels, value, canvases, promise)
-        strengths = [choice.strength for choice in choices]
-        residuals = np.stack([choice.residual for choice in choices])
-        broken = dict.fromkeys(name for choice in choices for name in choice.broken)
-    unread, changed = [], list(told.changed)
     notes, encoders = _encoders(photo, extension, quality, strict)
-    if check:
-        result = tag_until_it_reads(
-            tagger,
-            photo.pixels,
-            value,
-            strengths,
-            canvases,
-            refine,
-            encoders,
-            residuals,
-        )
-        tagged, canvases, data = result.pixels, result.canvases, result.data
-        unread = result.unread
-        changed += notes[result.encoder]
-    else:
-        known = None if refine else residuals
-        tagged = tagger.embed(photo.pixels, value, strengths, canvases, refine, known)
-        data = encoders[0](tagged)
+    result = tag_as_promised(
+        tagger,
+        photo.pixels,
+        value,
+        strength,
+        promise,
+        canvases,
+        refine,
+        encoders,
+        check,
+    )
+    tagged, canvases, data = result.pixels, result.canvases, result.data
+    unread, changed = result.unread, [*told.changed, *notes[result.encoder]]
+    broken = dict.fromkeys(name for choice in result.choices for name in choice.broken)
     ratio, similarity = measure(photo.pixels, tagged)
     if ratio == math.inf:
         raise ValueError(

@@ -34,6 +34,7 @@ from faketagger_tf.photos import (
     warp_canvas,
 )
 from faketagger_tf.photos.faces import Face, detect_faces
+from faketagger_tf.photos.suspect import MIN_READ
 from faketagger_tf.presets import (
     REGISTERED,
     has_tensorflow,
@@ -61,7 +62,7 @@ from faketagger_tf.tagging.search import (
 )
 
 FPR = 1e-6  # Default false-positive rate per face.
-MIN_SIDE = 96  # Shorter side of the smallest photo, in pixels.
+MIN_SIDE = 96  # Shorter side of the smallest photo that is tagged, in pixels.
 RUNTIMES = ("litert", "keras")
 MIN_CANVAS = 48  # Side in photo pixels below which a face carries no tag.
 # How far a face's landmarks span its box, and how certain the detector is of it. Of 105
@@ -212,7 +213,7 @@ class Tagger:
         registered = load_presence(name, REGISTERED)
         return cls(config, networks, load_presence(name), key, registered=registered)
 
-    def find_canvases(self, photo: np.ndarray) -> list[Canvas]:
+    def find_canvases(self, photo: np.ndarray, reading: bool = False) -> list[Canvas]:
         """Finds where the tags of a photo lie, largest face first; never empty.
 
         Where no face stands upright beyond doubt, the photo is turned by 90, 180 and
@@ -221,18 +222,34 @@ class Tagger:
 
         Args:
             photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
+            reading: the photo may be a reduced copy of the one that was tagged: 24
+                pixels each way are enough, and where no face is large enough to be
+                tagged, smaller ones are taken.
 
         Raises:
             ValueError: the photo is not such an array.
+
+        Example:
+            >>> canvases = tagger.find_canvases(photo)
+            >>> canvases[0].corners(tagger.config.image_size).shape
+            (4, 2)
         """
-        _check_photo(photo)
-        return self._by_direction(photo, self._upright_canvases(photo))[0]
+        _check_photo(photo, MIN_READ if reading else MIN_SIDE)
+        groups = self._by_direction(photo, self._upright_canvases(photo))
+        return next(group for group in groups if reading or self._is_large(group[0]))
+
+    def _is_large(self, canvas: Canvas) -> bool:
+        """Whether a canvas has enough pixels to be tagged."""
+        return canvas.side(self.config.image_size) >= MIN_CANVAS
 
     def _upright_canvases(self, photo: np.ndarray) -> list[Canvas]:
         """Canvases of the faces that the photo shows as it is."""
         canvases = self._face_canvases(photo, 0)
+        # Small faces leave doubt: too many are found in pictures of things.
         beyond_doubt = any(
-            self._span(canvas) >= SPAN and canvas.face.confidence >= CONFIDENCE
+            self._is_large(canvas)
+            and self._span(canvas) >= SPAN
+            and canvas.face.confidence >= CONFIDENCE
             for canvas in canvases
         )
         return canvases if beyond_doubt else _in_doubt(canvases)
@@ -240,7 +257,10 @@ class Tagger:
     def _by_direction(
         self, photo: np.ndarray, upright: list[Canvas]
     ) -> list[list[Canvas]]:
-        """Canvases of each direction that may be the photo's, likeliest first."""
+        """Canvases of each direction that may be the photo's, likeliest first.
+
+        The centred square comes last where no face is large enough to be tagged.
+        """
         if upright and upright[0].directions == 1:
             return [upright]
         turned = [self._face_canvases(photo, turns) for turns in range(1, DIRECTIONS)]
@@ -250,7 +270,9 @@ class Tagger:
             key=lambda canvases: max(map(self._rank, canvases)),
             reverse=True,
         )
-        return list(map(_in_doubt, groups or [[self.centred_canvas(photo)]]))
+        if not any(self._is_large(canvases[0]) for canvases in groups):
+            groups.append([self.centred_canvas(photo)])
+        return list(map(_in_doubt, groups))
 
     def _span(self, canvas: Canvas) -> float:
         """How far a face's landmarks span its box.
@@ -271,7 +293,8 @@ class Tagger:
     def _face_canvases(self, photo: np.ndarray, turns: int) -> list[Canvas]:
         """Canvases of the faces that the photo shows, turned `turns` times 90 degrees.
 
-        They lie in the photo as given.
+        They lie in the photo as given. Faces that are too small to be tagged are taken
+        where there are no others: in a reduced copy.
         """
         size, scale = self.config.image_size, self.config.canvas_scale
         faces = self._detect(np.ascontiguousarray(np.rot90(photo, turns)))
@@ -280,7 +303,8 @@ class Tagger:
             Canvas(similarity_from_landmarks(face.landmarks, size, scale), face)
             for face in faces
         ]
-        return [c for c in canvases if c.side(size) >= MIN_CANVAS]
+        large = [canvas for canvas in canvases if self._is_large(canvas)]
+        return large or [c for c in canvases if c.side(size) >= MIN_READ]
 
     def centred_canvas(self, photo: np.ndarray) -> Canvas:
         """The largest centred square, which a photo without a face is tagged on."""
@@ -368,7 +392,7 @@ class Tagger:
             ValueError: the photo, the payload, the strength or the number of steps is
                 not accepted, or a tag is to be refined without TensorFlow.
         """
-        _check_photo(photo)
+        _check_photo(photo, MIN_SIDE)
         if canvases is None:
             canvases = self.find_canvases(photo)
         if residuals is None:
@@ -400,7 +424,7 @@ class Tagger:
         Raises:
             ValueError: as for `embed`.
         """
-        _check_photo(photo)
+        _check_photo(photo, MIN_SIDE)
         value = parse_payload(payload, self.config.payload_bits)
         if not canvases:
             raise ValueError("At least one canvas is needed. Received: none.")
@@ -476,6 +500,9 @@ class Tagger:
         most surprising reading is kept; see `tagging.search`. Where no face reads, the
         centred square is tried as well, and reported if it reads.
 
+        Copies are read down to sizes at which nothing would be tagged. Faces that are
+        too small to be tagged are read where there is none that is not.
+
         A photo without a face that stands upright beyond doubt is turned by 90, 180 and
         270 degrees too: the faces of each direction are read, the likeliest direction
         first, until one reads, and so is the centred square. Four directions have four
@@ -483,7 +510,7 @@ class Tagger:
         however many of its directions show a face.
 
         Args:
-            photo: uint8 [H, W, 3] RGB, at least 96 pixels each way.
+            photo: uint8 [H, W, 3] RGB, at least 24 pixels each way.
             fpr: largest p-value of a reading that is `found`.
             payloads: those that were issued, an index from `index` or a sequence as
                 `index` takes it. All places are compared with them, too, and what is
@@ -515,7 +542,7 @@ class Tagger:
             reading = search(photo, canvas, size, note)
             return with_nearest(reading, seen) if payloads is not None else reading
 
-        _check_photo(photo)
+        _check_photo(photo, MIN_READ)
         upright = self._upright_canvases(photo)
         if upright and upright[0].directions > 1:
             # Most such photos are upright after all: then no other direction is needed.
@@ -690,7 +717,7 @@ class Tagger:
         What `messages.registered` compares with the payloads that were issued.
 
         Args:
-            photo: uint8 [H, W, 3] RGB, upright, at least 96 pixels each way.
+            photo: uint8 [H, W, 3] RGB, at least 24 pixels each way.
 
         Returns:
             One float32 [places, L] per face, largest face first; at least one. Keyed
@@ -704,7 +731,7 @@ class Tagger:
             [True]
         """
         found = []
-        for canvas in self.find_canvases(photo):
+        for canvas in self.find_canvases(photo, reading=True):
             seen = []
 
             def read(pixels, canvases, factor, tight, seen=seen):
@@ -777,7 +804,7 @@ def _turn_back(face: Face, turns: int, shape: tuple[int, int]) -> Face:
     return dataclasses.replace(face, box=box, landmarks=points)
 
 
-def _check_photo(photo: np.ndarray) -> None:
+def _check_photo(photo: np.ndarray, least: int) -> None:
     if (
         not isinstance(photo, np.ndarray)
         or photo.dtype != np.uint8
@@ -793,8 +820,9 @@ def _check_photo(photo: np.ndarray) -> None:
             "A photo must be a uint8 RGB array of shape [height, width, 3]. "
             f"Received: {received}."
         )
-    if min(photo.shape[:2]) < MIN_SIDE:
+    if min(photo.shape[:2]) < least:
+        what = "A photo to be tagged" if least == MIN_SIDE else "A photo"
         raise ValueError(
-            f"A photo must have at least {MIN_SIDE} pixels in each direction. "
+            f"{what} must have at least {least} pixels in each direction. "
             f"Received: {photo.shape[1]}x{photo.shape[0]}."
         )

@@ -8,7 +8,7 @@ import support
 
 from faketagger_tf.presets import load_config, load_presence
 from faketagger_tf.provenance.binding import algorithm_name
-from faketagger_tf.tagging.tagger import FPR, MIN_CANVAS, MIN_SIDE
+from faketagger_tf.tagging.tagger import FPR, MIN_CANVAS, MIN_READ, MIN_SIDE
 
 DOCS = support.ROOT / "docs"
 PAGE = (DOCS / "algorithm.md").read_text("utf-8")
@@ -80,6 +80,7 @@ def test_what_is_marked_is_what_the_preset_does():
     assert (
         f"at least {MIN_SIDE} pixels" in PAGE and f"{MIN_CANVAS} pixels a side" in PAGE
     )
+    assert f"from {MIN_READ} pixels each way on" in PAGE
     assert FPR == 1e-6 and "at most 1e-6" in PAGE
     faces = load_presence("face128").faces
     assert f"fitted to {faces:,} untagged faces" in PAGE

@@ -70,7 +70,7 @@ def test_untagged_photos_are_measured_and_drawn(folder, tmp_path, capsys):
     )
     registry.main(options)
     told = capsys.readouterr()
-    assert "small.png is left out: A photo must have at least 96" in told.err
+    assert "small.png is left out: A photo must have at least 24" in told.err
     assert read_photo(plot).shape[0] > 500
     for issued in ("10,000", "100,000"):
         assert f"{issued} payloads, 2 faces" in told.out

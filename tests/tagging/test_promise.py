@@ -8,7 +8,7 @@ import pytest
 
 from faketagger_tf.photos import similarity_from_landmarks
 from faketagger_tf.tagging import promise
-from faketagger_tf.tagging.assure import tag_until_it_reads
+from faketagger_tf.tagging.assure import tag_as_promised
 from faketagger_tf.tagging.promise import Copy, choose_strengths, make_copy
 from faketagger_tf.tagging.search import Canvas
 from tests.support import CORRELATION, correlation_tagger
@@ -77,7 +77,10 @@ def test_faces_of_one_photo_have_strengths_of_their_own(tagger, photo, monkeypat
     assert change[:, 215:395].mean() > change[:, 10:190].mean()
 
 
-def test_the_tag_that_was_tried_is_the_one_that_is_added(tagger, photo, monkeypatch):
+@pytest.mark.parametrize("check", [True, False])
+def test_the_tag_that_was_tried_is_the_one_that_is_added(
+    tagger, photo, monkeypatch, check
+):
     """It is drawn once: neither the file's tag nor a refusal draws another one."""
     drawn = []
     encode = tagger.networks.run_encoder
@@ -90,17 +93,24 @@ def test_the_tag_that_was_tried_is_the_one_that_is_added(tagger, photo, monkeypa
     monkeypatch.setattr(tagger, "networks", watched)
     monkeypatch.setitem(promise.PROMISES, "web", (Copy("JPEG 90", qualities=(90,)),))
     canvases = [tagger.centred_canvas(photo)]
-    choices = choose_strengths(tagger, photo, PAYLOAD, canvases)
-    residuals = np.stack([choice.residual for choice in choices])
-    strengths = [choice.strength for choice in choices]
-    result = tag_until_it_reads(
-        tagger, photo, PAYLOAD, strengths, canvases, residuals=residuals
+    result = tag_as_promised(
+        tagger, photo, PAYLOAD, promise="web", canvases=canvases, check=check
     )
-    assert drawn == [1] and not result.unread
+    assert drawn == [1] and not result.unread and result.canvases == canvases
+    (choice,) = result.choices
     # This tagger's residual is one pattern times its strength.
+    strengths = [choice.strength]
     expected = tagger.embed(photo, PAYLOAD, strengths, canvases)
     # One level of rounding: float32 sums in another order.
     assert np.abs(result.pixels.astype(int) - expected).max() <= 1
+
+
+def test_a_promise_and_a_strength_exclude_each_other(tagger, photo):
+    with pytest.raises(ValueError, match=r"give one of the two. Received: 'web' and 4"):
+        tag_as_promised(tagger, photo, PAYLOAD, 40.0, "web")
+    made = tag_as_promised(tagger, photo, PAYLOAD, 40.0, check=False)
+    np.testing.assert_array_equal(made.pixels, tagger.embed(photo, PAYLOAD, 40.0))
+    assert not made.choices and not made.data
 
 
 def test_copies_know_where_their_canvas_lies(photo):

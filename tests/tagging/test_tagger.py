@@ -8,12 +8,15 @@ import skimage.data
 import support
 
 from faketagger_tf.photos import decode_photo, encode_image
+from faketagger_tf.photos.canvas import LANDMARKS
 from faketagger_tf.photos.faces import Face, detect_faces
 from faketagger_tf.tagging import compare
 from faketagger_tf.tagging.search import DIRECTIONS, PLACES
 from faketagger_tf.tagging.tagger import Canvas, Tagger
 
 PAYLOAD = 0x1F2E3D4C
+# What is tagged with it reads in copies that are smaller than a photo to be tagged.
+SMALL_CANVAS = dataclasses.replace(support.CORRELATION, image_size=64, psnr=28.0)
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +318,7 @@ def test_moves_are_about_the_middle_of_the_canvas():
     [
         (np.zeros((200, 200), np.uint8), "uint8 RGB"),
         (np.zeros((200, 200, 3), np.float32), "float32"),
-        (np.zeros((95, 200, 3), np.uint8), "200x95"),
+        (np.zeros((23, 200, 3), np.uint8), "200x23"),
         ("photo.jpg", "str"),
     ],
 )
@@ -324,6 +327,121 @@ def test_refuses_what_is_no_photo(tagger, photo, message):
         tagger.embed(photo, 1)
     with pytest.raises(ValueError, match=message):
         tagger.read(photo)
+    with pytest.raises(ValueError, match=message):
+        tagger.logits(photo)
+
+
+def test_a_photo_to_be_tagged_is_larger_than_one_that_is_read(tagger):
+    small = np.zeros((95, 200, 3), np.uint8)
+    sentence = (
+        "A photo to be tagged must have at least 96 pixels in each direction. "
+        "Received: 200x95."
+    )
+    for refuse in (lambda: tagger.embed(small, 1), lambda: tagger.find_canvases(small)):
+        with pytest.raises(ValueError) as error:
+            refuse()
+        assert str(error.value) == sentence
+    with pytest.raises(ValueError, match=r"^A photo must have at least 24 .*200x23\.$"):
+        tagger.read(small[:23])
+    assert tagger.read(small) == []
+    (canvas,) = tagger.find_canvases(small, reading=True)
+    assert canvas.face is None and canvas.side(128) == 95
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """A tagger of small canvases, what it tagged, and where."""
+    tagger = support.correlation_tagger(SMALL_CANVAS)
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:240, 110:350])
+    (canvas,) = tagger.find_canvases(photo)
+    return tagger, tagger.embed(photo, PAYLOAD), canvas
+
+
+def reduced(photo, side):
+    return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("side", [95, 60, 48])
+def test_a_copy_too_small_to_be_tagged_is_read_where_it_lies(portrait, side):
+    tagger, tagged, canvas = portrait
+    copy = reduced(tagged, side)
+    (reading,) = tagger.read(copy)
+    assert reading.payload == PAYLOAD and reading.canvas.face
+    # In the copy's own pixels. Landmarks of a copy wander, and the networks' sums are
+    # taken in another order on another processor: by less than a pixel here.
+    scale = side / 240
+    np.testing.assert_allclose(reading.corners, canvas.corners(64) * scale, atol=1.5)
+    np.testing.assert_allclose(
+        reading.box, np.multiply(canvas.face.box, scale), atol=2.5
+    )
+    (found,) = tagger.find_canvases(copy, reading=True)
+    assert (reading.canvas.side(64) < 48) == (side <= 60)
+    np.testing.assert_allclose(found.corners(64), reading.corners, atol=1.5)
+
+
+def test_a_small_copy_is_read_as_its_enlargement_is(portrait):
+    tagger, tagged, _ = portrait
+    copy = reduced(tagged, 72)
+    large = cv2.resize(copy, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    (reading,), (enlarged,) = tagger.read(copy), tagger.read(large)
+    assert reading.payload == enlarged.payload == PAYLOAD
+    np.testing.assert_allclose(2 * reading.corners, enlarged.corners, atol=2)
+    np.testing.assert_allclose(2 * np.array(reading.box), enlarged.box, atol=4)
+
+
+def test_a_small_copy_is_compared_with_the_payloads_that_were_issued(portrait):
+    tagger, tagged, _ = portrait
+    copy = reduced(tagged, 60)
+    (reading,) = tagger.examine(copy, payloads=[7, PAYLOAD])
+    assert reading.found and reading.registered_payload == PAYLOAD
+    assert reading.registered_p_value < 1e-9
+    (places,) = tagger.logits(copy)
+    nearest = tagger.index([7, PAYLOAD]).search(places, PLACES, tagger.registered)
+    assert nearest.payload == PAYLOAD and nearest.p_value < 1e-9
+
+
+def test_nothing_is_found_in_a_small_untagged_photo(portrait):
+    tagger, _, _ = portrait
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:240, 110:350])
+    for side in (80, 40):
+        assert tagger.read(reduced(photo, side)) == []
+
+
+def faces_of(*sides):
+    """A detector that finds faces with canvases of so many photo pixels a side."""
+    found = []
+    for number, side in enumerate(sides):
+        box = side / 1.9
+        left, top = 20 + 40 * number, 30
+        points = LANDMARKS * box + (left, top)
+        found.append(Face((left, top, box, box), points, 0.99))
+    return lambda photo: found
+
+
+def test_small_faces_are_read_where_there_are_no_large_ones(astronaut):
+    both = support.correlation_tagger(detect=faces_of(60, 30))
+    (canvas,) = both.find_canvases(astronaut, reading=True)
+    assert canvas.side(128) == pytest.approx(60) and canvas.directions == 1
+    small = support.correlation_tagger(detect=faces_of(30, 20))
+    (canvas,) = small.find_canvases(astronaut, reading=True)
+    assert canvas.side(128) == pytest.approx(30) and canvas.directions == DIRECTIONS
+    # Tagged is the centred square.
+    (canvas,) = small.find_canvases(astronaut)
+    assert canvas.face is None and canvas.side(128) == 512
+
+
+def test_the_middle_is_searched_beside_small_faces(astronaut):
+    detect = faces_of(30)
+    tagger = support.correlation_tagger(
+        SMALL_CANVAS, detect=lambda photo: detect(photo) if len(photo) > 200 else []
+    )
+    photo = np.ascontiguousarray(astronaut[:240, 110:310])
+    # A step of the grid: the middle moves by half of what is cut off.
+    cropped = np.ascontiguousarray(tagger.embed(photo, PAYLOAD)[10:])
+    (reading,) = tagger.read(cropped)
+    assert reading.payload == PAYLOAD and reading.canvas.face is None
+    straight = [tagger.centred_canvas(cropped)]
+    assert not tagger.read_straight(cropped, straight)[0].found
 
 
 def test_refuses_bad_arguments(tagger, astronaut):

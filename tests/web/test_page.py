@@ -22,6 +22,10 @@ WEB = pathlib.Path(__file__).parents[2] / "web"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PRESET = "face128"
 PAYLOAD = 0x1F2E3D4C
+REDUCED = {
+    "reduced90.png": 90,
+    "reduced50.png": 50,
+}  # Smaller than photos to be tagged.
 
 pytestmark = pytest.mark.skipif(
     not (WEB / "node_modules").is_dir() or not pathlib.Path(CHROMIUM).exists(),
@@ -88,10 +92,12 @@ def page(tmp_path_factory, node, tagger):
     # Stretched, so that no similarity takes landmarks and tag back together.
     wanders = cv2.resize(read_photo(folder / "drawn1.png"), None, fx=1, fy=1.12)
     write_image(folder / "wanders.jpg", wanders, 80)
+    for name, side in REDUCED.items():
+        write_image(folder / name, resize(read_photo(folder / "drawn1.png"), side))
     write_image(folder / "untagged.png", drawn(4, 320))
     write_image(folder / "untagged-pair.png", covers()["pair.png"])
     (folder / "text.png").write_text("not an image")
-    names = [*covers(), "mirrored.jpg", "wanders.jpg", "untagged.png"]
+    names = [*covers(), *REDUCED, "mirrored.jpg", "wanders.jpg", "untagged.png"]
     job = {
         "photos": [str(folder / name) for name in names],
         "noImage": str(folder / "text.png"),
@@ -102,7 +108,8 @@ def page(tmp_path_factory, node, tagger):
                 "output": str(folder / f"{name}-by-page.png"),
             }
             for name in ("untagged", "untagged-pair")
-        ],
+        ]
+        + [{"photo": str(folder / "reduced90.png"), "payload": "0xA7", "output": None}],
     }
     (folder / "job.json").write_text(json.dumps(job))
     said = json.loads(node(WEB / "drive.mjs", folder / "site", folder / "job.json"))
@@ -162,6 +169,20 @@ def test_tags_of_photos_are_pythons(page, tagger):
     assert "2 tags were found." in text and text.count("0x1F2E3D4C") == 2
     text = said["readings"]["no-face.png"]["text"]
     assert "No face was found, so that the centred square was read." in text
+
+
+def test_copies_too_small_to_be_tagged_are_read_as_in_python(page, tagger):
+    said, folder = page
+    for name in REDUCED:
+        expected = tagger.examine(read_photo(folder / name))
+        made = said["readings"][name]
+        assert_readings_are_pythons(made["readings"], expected)
+        assert [int(r["payload"], 16) for r in made["readings"]] == [PAYLOAD]
+        assert made["readings"][0]["found"] and made["readings"][0]["face"]
+        assert "0x1F2E3D4C" in made["text"]
+    said_of_it = said["tagged"][-1]["said"]
+    assert said_of_it.startswith("A photo of 90\u00d790 pixels can only be read;")
+    assert said_of_it.endswith("to tag it, at least 96 each way are needed.")
 
 
 def test_small_and_turned_faces_are_among_them(tagger):
