@@ -18,7 +18,7 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -39,12 +39,14 @@ from faketagger_tf.tagging.tagger import FPR, Tagger
 # Models that face128 was trained against, and models that no preset was.
 SEEN_SWAPS, UNSEEN_SWAPS = ("one", "three"), ("unseen_skips", "unseen_narrow")
 UNSEEN_LATENTS = ("unseen",)
-NOISES = (0.0, 0.1)
+# What latent models do, and how a row says so.
+EDITED = {"face": {"region": "face"}, "whole canvas": {"region": "canvas"}}
+NOISES = {"noise 0": {"noise": 0.0}, "noise 0.1": {"noise": 0.1}}
 # Payloads that a registry holds beside those of the photos.
 DECOYS = 10_000
 # The paper's four kinds, by the first words of a row, and what the paper claims: more
 # than 95% of the bits, the mean over them.
-KINDS = ("identity swap", "graphics swap", "reenactment", "entire synthesis")
+KINDS = ("identity swap", "reenactment", "attribute edit", "entire synthesis")
 PAPER = 0.95
 SEED_RUNS = {
     "(1, 0.1)": "seed_lambda1_alpha0.1",
@@ -60,6 +62,9 @@ class ExperimentsOptions(Checked):
     experiment: str = option("kinds", "Which one to run.", choices=("kinds", "seed"))
     tagger: str = option("face128", "Of kinds: a preset's name or a run's folder.")
     data: str = option("", "Folder of photos; of seed, also 'drawn'.", required=True)
+    kind: tuple[str, ...] = option(
+        (), "Of kinds: one to measure; repeat the flag for more, all by default."
+    )
     split: str = option("test", "Of kinds: split to measure; empty for all.")
     limit: int = option(24, "Of kinds: photos at most; 0 for all.", low=0)
     canvas: int = option(
@@ -88,24 +93,40 @@ def kinds_of_deepfake() -> dict[str, Change]:
     kinds["identity swap, unseen model, face alone"] = changes.chain(
         swap, changes.face_alone, jpeg
     )
-    kinds["graphics swap, drawn and composite donors"] = CHANGES[
+    kinds["identity swap by graphics, drawn and composite donors"] = CHANGES[
         "graphics swap, JPEG 75"
     ]
     kinds["reenactment"] = CHANGES["reenacted, JPEG 75"]
     kinds["reenactment, face alone"] = CHANGES["reenacted, face alone, JPEG 75"]
-    for name in list_latents():
-        unseen = "unseen " * (name in UNSEEN_LATENTS)
-        for noise in NOISES:
-            regenerate = functools.partial(
-                _with_model,
-                functools.partial(changes.regenerate, noise=noise),
-                "latent",
-                name,
-            )
-            kinds[f"entire synthesis, {unseen}model {name}, noise {noise:g}"] = (
-                changes.chain(regenerate, jpeg)
-            )
+    latents = {
+        f"{'unseen ' * (name in UNSEEN_LATENTS)}model {name}": name
+        for name in list_latents()
+    }
+    for kind, change, variants in (
+        ("attribute edit", changes.edit, EDITED),
+        ("entire synthesis", changes.regenerate, NOISES),
+    ):
+        for model, name in latents.items():
+            for words, arguments in variants.items():
+                made = functools.partial(change, **arguments)
+                made = functools.partial(_with_model, made, "latent", name)
+                kinds[f"{kind}, {model}, {words}"] = changes.chain(made, jpeg)
     return kinds
+
+
+def select_kinds(kinds: Sequence[str]) -> dict[str, Change]:
+    """`kinds_of_deepfake` of some of `KINDS`, or all of them where none is named.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(
+            f"--kind must be one of {', '.join(KINDS)}. Received: {unknown[0]!r}."
+        )
+    every = kinds_of_deepfake()
+    return {n: c for n, c in every.items() if not kinds or n.startswith(tuple(kinds))}
 
 
 def _with_model(change: Change, kind: str, name: str, photo, scene: Scene):
@@ -119,7 +140,12 @@ def _load(kind: str, name: str):
 
 def measure_kinds(options: ExperimentsOptions) -> dict:
     """Runs `kinds`; returns the report of `compare`, its systems "blind" and
-    "registered"."""
+    "registered".
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    kinds = select_kinds(options.kind)
     tagger = Tagger.load(options.tagger)
     photos, scenes = load_photos(options, tagger)
     marked: list[Marked] = []
@@ -138,7 +164,7 @@ def measure_kinds(options: ExperimentsOptions) -> dict:
     systems = {"blind": blind}
     if options.registered:
         systems["registered"] = registered
-    report, _ = compare(systems, photos, kinds_of_deepfake(), scenes, seed=options.seed)
+    report, _ = compare(systems, photos, kinds, scenes, seed=options.seed)
     return {**dataclasses.asdict(options), **report}
 
 
