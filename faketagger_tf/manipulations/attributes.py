@@ -31,11 +31,22 @@ ATTRIBUTES = (*HAIR, *SKIN, "age", "beard", "glasses")
 
 REGIONS = ("face", "canvas")
 
+# Upper edge of a beard, (away from the middle, y): moustache, cheek, sideburns.
+BEARD_EDGE = (
+    (0.0, 0.70),
+    (0.05, 0.69),
+    (0.16, 0.73),
+    (0.24, 0.80),
+    (0.36, 0.62),
+    (0.43, 0.42),
+)
 BROWN = (22.0, 6.0, 9.0)  # Of a beard where there is no hair to take it from.
 GREY_HAIR = (70.0, 0.0, 3.0)
 FRAME = (0.07, 0.06, 0.06)  # Of glasses, RGB.
 ROUNDS = 3  # Of fitting the regions' colours.
-NARROW, WIDE = (6.0, 3.0, 3.0), (13.0, 7.0, 7.0)  # Bounds of their deviations, L*a*b*.
+# Bounds of their deviations, L*a*b*; hair has the most light and shade.
+NARROW = (6.0, 3.0, 3.0)
+WIDE = ((13.0, 7.0, 7.0), (20.0, 8.0, 8.0), (13.0, 7.0, 7.0), (13.0, 7.0, 7.0))
 # The ellipse that an editor redraws, from the hairline to below the chin.
 FACE_MIDDLE, FACE_AXES = (0.5, 0.48), (0.60, 0.74)
 
@@ -89,14 +100,9 @@ _FOLDS = (
     (((0.19, 0.378), (0.14, 0.405), (0.10, 0.435)), 0.55),
     (((0.468, 0.235), (0.463, 0.275), (0.47, 0.31)), 0.6),
 )
+_WAVE = tuple((x, 0.018 * np.cos(9 * (x - 0.5))) for x in np.linspace(0.24, 0.76, 8))
 _BROW_LINES = tuple(
-    (
-        tuple(
-            (x, y + 0.018 * np.cos(9 * (x - 0.5))) for x in np.linspace(0.24, 0.76, 8)
-        ),
-        0.6,
-    )
-    for y in (0.045, 0.10, 0.155)
+    (tuple((x, y + rise) for x, rise in _WAVE), 0.6) for y in (0.045, 0.10, 0.155)
 )
 
 
@@ -128,10 +134,7 @@ def _beard(units) -> np.ndarray:
     """Where a beard grows, and how densely: [0, 1]."""
     x, y = np.abs(units[..., 0] - 0.5), units[..., 1]
     ragged = 0.035 * (_noise(22 * units[..., 0], 22 * y) - 0.5)
-    # From the moustache's upper edge over the cheeks to the sideburns.
-    upper = np.interp(
-        x, [0, 0.05, 0.16, 0.24, 0.36, 0.43], [0.70, 0.69, 0.73, 0.80, 0.62, 0.42]
-    )
+    upper = np.interp(x, *zip(*BEARD_EDGE, strict=True))
     grows = _step(y - upper + ragged, 0.06)
     grows *= _ellipse(units, (0.5, 0.55), (0.44, 0.54), 0.14)
     # Thinner on the cheeks than on the chin.
@@ -273,7 +276,7 @@ def find_regions(values, layout: Layout):
     """
     values = ops.stop_gradient(values)
     smooth = gaussian_blur(values, 0.6)[..., None]  # [B, S, S, 3, 1]
-    narrow, wide = (np.square(d).astype(np.float32) for d in (NARROW, WIDE))
+    narrow, wide = (np.square(d).T.astype(np.float32) for d in (NARROW, WIDE))
     shares, priors = layout.seeds[None], layout.priors[None]
     for _ in range(ROUNDS):
         weights = ops.square(shares)[..., None, :]
@@ -281,7 +284,7 @@ def find_regions(values, layout: Layout):
         mean = ops.sum(weights * smooth, axis=(1, 2), keepdims=True) / total
         away = ops.square(smooth - mean)
         spread = ops.sum(weights * away, axis=(1, 2), keepdims=True) / total
-        spread = ops.clip(spread, narrow[:, None], wide[:, None])
+        spread = ops.minimum(ops.maximum(spread, narrow[:, None]), wide)
         distance = ops.sum(away / spread, axis=-2)
         score = -0.5 * (distance + ops.sum(ops.log(spread), axis=-2))
         shares = ops.softmax(score + np.log(priors), axis=-1)
@@ -289,13 +292,13 @@ def find_regions(values, layout: Layout):
     apart = ops.square(mean[..., 1:2] - ops.take(mean, np.array([0, 2]), axis=-1))
     sure = ops.clip((ops.sqrt(ops.sum(apart, axis=-2)) - 10.0) / 10.0, 0.0, 1.0)
     hair = ops.clip((shares[..., 1:2] - 0.4) / 0.5, 0.0, 1.0)
-    hair, bald = (
-        hair * ops.min(sure, axis=-1, keepdims=True),
-        hair * (1 - sure[..., :1]),
-    )
+    bald = hair * (1 - sure[..., :1])
+    hair = hair * ops.min(sure, axis=-1, keepdims=True)
     # Teeth and the whites of eyes are at skin's place, but not of its colour.
     like = ops.exp(-0.25 * ops.maximum(distance[..., :1] - 2.0, 0.0))
-    skin = ops.minimum(shares[..., :1] + bald, 1.0)
+    # Nor are moles and highlights, but in the middle of a face nothing else is.
+    skin = ops.maximum(shares[..., :1] + bald, layout.seeds[..., :1] ** 4)
+    skin = ops.minimum(skin, 1.0)
     skin = skin * (1 - layout.features * (1 - like))
     soft = max(0.5, 0.007 / layout.pixel)
     return tuple(ops.stop_gradient(gaussian_blur(r, soft)) for r in (skin, hair))
@@ -409,10 +412,8 @@ def _grow_beard(values, skin, hair, layout: Layout):
     mean = ops.stop_gradient(_mean(values, skin, (60.0, 12.0, 16.0)))[..., :1]
     # Strands catch the light that falls on the face.
     light = light + 26 * (layout.strands - 0.5) + 0.35 * (values[..., :1] - mean)
-    changed = ops.concatenate(
-        [light, ops.broadcast_to(0.8 * colour[..., 1:], (*values.shape[:3], 2))],
-        axis=-1,
-    )
+    colour = ops.broadcast_to(0.8 * colour[..., 1:], (*values.shape[:3], 2))
+    changed = ops.concatenate([light, colour], axis=-1)
     # Sparse hair lets skin through between its strands.
     thick = ops.clip(1.4 * layout.beard - 0.6 * layout.strands + 0.1, 0.0, 0.95)
     return thick * ops.minimum(layout.beard * 3, 1.0) * skin, changed

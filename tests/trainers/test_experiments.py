@@ -26,6 +26,7 @@ def test_the_table_has_a_row_a_kind_and_their_mean():
         "untouched, JPEG 75": 1.0,
         "identity swap, seen model a": 0.9,
         "identity swap, unseen model b": 0.8,
+        "attribute edit, model one, face": 0.95,
         "identity swap, unseen model, face alone": 0.5,
         "reenactment": 0.95,
     }
@@ -39,14 +40,23 @@ def test_the_table_has_a_row_a_kind_and_their_mean():
     text = experiments.markdown_kinds({**report, "photos": 4, "canvas": 250})
     assert "| reenactment | 4 | 0.950 | 50% | 75% |" in text
     # The swaps' mean is .85; faces alone and the untouched photo stay out.
-    assert "Mean over 2 kinds, surroundings kept: 0.900" in text
+    assert "Mean over 3 kinds, surroundings kept: 0.917" in text
 
 
 def test_every_kind_of_the_paper_is_measured():
     kinds = experiments.kinds_of_deepfake()
     for kind in experiments.KINDS:
         assert any(name.startswith(kind) for name in kinds)
-    assert any("unseen" in name for name in kinds if name.startswith("entire"))
+    for kind in ("attribute edit", "entire synthesis"):
+        assert any("unseen" in name for name in kinds if name.startswith(kind))
+
+
+def test_kinds_are_selected_by_name():
+    edits = experiments.select_kinds(["attribute edit"])
+    assert edits and all(name.startswith("attribute edit, ") for name in edits)
+    assert set(edits) < set(experiments.select_kinds([]))
+    with pytest.raises(ValueError, match=r"--kind must be .*reenactment.*'makeup'"):
+        experiments.select_kinds(["attribute edit", "makeup"])
 
 
 @pytest.mark.slow
