@@ -74,7 +74,10 @@ def _noise(u, v):
     x, y = u - left, v - top
     x, y = x * x * (3 - 2 * x), y * y * (3 - 2 * y)
     table = _lattice()
-    corner = lambda i, j: table[(left + i) % 128, (top + j) % 128]  # noqa: E731
+
+    def corner(right, down):
+        return table[(left + right) % 128, (top + down) % 128]
+
     upper = (1 - x) * corner(0, 0) + x * corner(1, 0)
     return (1 - y) * upper + y * ((1 - x) * corner(0, 1) + x * corner(1, 1))
 
@@ -90,7 +93,7 @@ def _strands(units, middle=(0.5, 0.35)):
     return 0.6 * fine + 0.4 * coarse
 
 
-# Lines that come with age: corners of each, on the left and on both sides' middle.
+# Lines that come with age: corners and depth of each, on the left; the right mirrors.
 _FOLDS = (
     (((0.415, 0.62), (0.36, 0.67), (0.315, 0.74), (0.295, 0.81)), 1.0),
     (((0.30, 0.85), (0.285, 0.90), (0.29, 0.95)), 0.7),
@@ -198,7 +201,8 @@ def face_layout(units: np.ndarray) -> Layout:
         units: [S, S, 2].
     """
     units = np.asarray(units, np.float64)
-    pixel = float(np.abs(units[1, 0, 1] - units[0, 0, 1]))
+    # A face that is seen from its very side has landmarks on a line.
+    pixel = max(float(np.linalg.norm(units[1, 0] - units[0, 0])), 1e-3)
     x, y = units[..., 0], units[..., 1]
     inner = _ellipse(units, (0.5, 0.58), (0.42, 0.50), 0.3)
     head = _ellipse(units, (0.5, 0.50), (0.54, 0.66), 0.35)
