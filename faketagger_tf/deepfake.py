@@ -26,9 +26,9 @@ import numpy as np
 from faketagger_tf.manipulations import MANIPULATIONS, Range, parse_chain
 from faketagger_tf.manipulations.attributes import (
     REGIONS,
+    Layout,
     attribute_names,
     edit_attribute,
-    face_layout,
     face_units,
     redrawn,
 )
@@ -396,7 +396,7 @@ def _edit(photo: np.ndarray, face: Face, model, attribute: str, amount, region: 
         return None
     row, column = np.mgrid[:EDIT_SIZE, :EDIT_SIZE] + 0.5
     own = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    layout = face_layout(face_units(np.stack([column, row], -1), own))
+    layout = Layout(face_units(np.stack([column, row], -1), own))
     canvas = warp_canvas(photo, matrix, EDIT_SIZE)[None].astype(np.float32) / 255
     edited, where = edit_attribute(canvas, attribute, amount, layout)
     drawn = keras.ops.convert_to_numpy(regenerate(model, edited))[0]

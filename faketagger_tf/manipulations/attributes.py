@@ -9,7 +9,6 @@ what is drawn count as constant.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -168,81 +167,85 @@ def _glasses(units, pixel: float):
     return frame, lens, glint
 
 
-@dataclasses.dataclass(frozen=True)
+def _map(values) -> np.ndarray:
+    return np.asarray(values, np.float32)[..., None]
+
+
 class Layout:
-    """What is where on a face: constant maps, each float32 [S, S, ...].
-
-    Attributes:
-        seeds: [S, S, 4], where skin, hair, wall and clothes are surest to be.
-        priors: [S, S, 4], their shares at each place.
-        features: eyes and lips, which are no skin.
-        face: the ellipse that an editor redraws.
-        beard, strands, wrinkles, frame, lens, glint: what is drawn.
-        pixel: side of a pixel in face units.
-    """
-
-    seeds: np.ndarray
-    priors: np.ndarray
-    features: np.ndarray
-    face: np.ndarray
-    beard: np.ndarray
-    strands: np.ndarray
-    wrinkles: np.ndarray
-    frame: np.ndarray
-    lens: np.ndarray
-    glint: np.ndarray
-    pixel: float
-
-
-def face_layout(units: np.ndarray) -> Layout:
-    """Lays the maps out where a face's own units say; see `face_units`.
+    """What is where on a face: constant maps, float32 [S, S, channels], made if asked.
 
     Args:
-        units: [S, S, 2].
+        units: [S, S, 2], the places in the face's own units; see `face_units`.
     """
-    units = np.asarray(units, np.float64)
-    # A face that is seen from its very side has landmarks on a line.
-    pixel = max(float(np.linalg.norm(units[1, 0] - units[0, 0])), 1e-3)
-    x, y = units[..., 0], units[..., 1]
-    inner = _ellipse(units, (0.5, 0.58), (0.42, 0.50), 0.3)
-    head = _ellipse(units, (0.5, 0.50), (0.54, 0.66), 0.35)
-    neck = _ellipse(units, (0.5, 1.25), (0.36, 0.35), 0.5)
-    crown = _ellipse(units, (0.5, 0.35), (0.85, 0.85), 0.6)
-    falls = _ellipse(units, (0.5, 0.85), (0.85, 0.85), 0.4) * (np.abs(x - 0.5) > 0.34)
-    # Hair over the brows is a fringe; what is dark below is brows and eyes.
-    fringe = 0.25 * _step(0.17 - y, 0.12) * inner
-    hair = np.maximum(crown * (1 - inner) * _step(0.75 - y, 0.7), 0.35 * falls)
-    hair = np.where(inner > 0.5, fringe, np.maximum(hair * (1 - inner), fringe))
-    skin = np.maximum(head * (0.12 + 0.88 * inner), 0.5 * neck)
-    low = _step(y - 1.15, 0.3)
-    rest = np.maximum(1 - np.maximum(inner, head * 0.6), 0.0) + 0.005
-    priors = np.stack([skin, hair, rest * (1 - low), rest * low], -1) + 1e-4
-    priors = priors / priors.sum(-1, keepdims=True)
-    middle = np.abs(x - 0.5)
-    seeds = [
-        inner * _step(y - 0.2, 0.1),
-        _ellipse(units, (0.5, -0.06), (0.34, 0.09), 0.5),
-        _step(middle - 0.72, 0.2) * _step(0.8 - y, 0.2),
-        low * _step(middle - 0.3, 0.2),
-    ]
-    eyes = [_ellipse(units, (m, 0.352), (0.105, 0.052), 0.5) for m in (0.3, 0.7)]
-    lips = _ellipse(units, (0.5, 0.818), (0.185, 0.07), 0.5)
-    frame, lens, glint = _glasses(units, pixel)
-    features = np.maximum.reduce([*eyes, lips])
-    seeds[0] = seeds[0] * (1 - features)
-    maps = {
-        "seeds": np.stack(seeds, -1),
-        "priors": priors,
-        "features": features[..., None],
-        "face": _ellipse(units, FACE_MIDDLE, FACE_AXES, 0.3)[..., None],
-        "beard": _beard(units)[..., None],
-        "strands": _strands(units)[..., None],
-        "wrinkles": _wrinkles(units, pixel)[..., None],
-        "frame": frame[..., None],
-        "lens": lens[..., None],
-        "glint": glint[..., None],
-    }
-    return Layout(**{n: m.astype(np.float32) for n, m in maps.items()}, pixel=pixel)
+
+    def __init__(self, units: np.ndarray):
+        self.units = np.asarray(units, np.float64)
+        # In face units. A face seen from its very side has landmarks on a line.
+        self.pixel = max(float(np.linalg.norm(self.units[1, 0] - units[0, 0])), 1e-3)
+
+    @functools.cached_property
+    def features(self):
+        """Eyes and lips, which are no skin."""
+        eyes = [
+            _ellipse(self.units, (x, 0.352), (0.105, 0.052), 0.5) for x in (0.3, 0.7)
+        ]
+        lips = _ellipse(self.units, (0.5, 0.818), (0.185, 0.07), 0.5)
+        return _map(np.maximum.reduce([*eyes, lips]))
+
+    @functools.cached_property
+    def regions(self):
+        """Two maps [S, S, 4] of skin, hair, wall and clothes.
+
+        Where each is surest to be, and the share of each at every place.
+        """
+        units, y = self.units, self.units[..., 1]
+        aside = np.abs(units[..., 0] - 0.5)
+        inner = _ellipse(units, (0.5, 0.58), (0.42, 0.50), 0.3)
+        head = _ellipse(units, (0.5, 0.50), (0.54, 0.66), 0.35)
+        neck = _ellipse(units, (0.5, 1.25), (0.36, 0.35), 0.5)
+        crown = _ellipse(units, (0.5, 0.35), (0.85, 0.85), 0.6)
+        falls = _ellipse(units, (0.5, 0.85), (0.85, 0.85), 0.4) * (aside > 0.34)
+        # Hair over the brows is a fringe; what is dark below is brows and eyes.
+        fringe = 0.25 * _step(0.17 - y, 0.12) * inner
+        hair = np.maximum(crown * (1 - inner) * _step(0.75 - y, 0.7), 0.35 * falls)
+        hair = np.where(inner > 0.5, fringe, np.maximum(hair * (1 - inner), fringe))
+        skin = np.maximum(head * (0.12 + 0.88 * inner), 0.5 * neck)
+        low = _step(y - 1.15, 0.3)
+        rest = np.maximum(1 - np.maximum(inner, head * 0.6), 0.0) + 0.005
+        shares = np.stack([skin, hair, rest * (1 - low), rest * low], -1) + 1e-4
+        surest = [
+            inner * _step(y - 0.2, 0.1) * (1 - self.features[..., 0]),
+            _ellipse(units, (0.5, -0.06), (0.34, 0.09), 0.5),
+            _step(aside - 0.72, 0.2) * _step(0.8 - y, 0.2),
+            low * _step(aside - 0.3, 0.2),
+        ]
+        shares = shares / shares.sum(-1, keepdims=True)
+        return np.float32(np.stack(surest, -1)), np.float32(shares)
+
+    @functools.cached_property
+    def face(self):
+        """The ellipse that an editor redraws."""
+        return _map(_ellipse(self.units, FACE_MIDDLE, FACE_AXES, 0.3))
+
+    @functools.cached_property
+    def beard(self):
+        """How densely a beard grows."""
+        return _map(_beard(self.units))
+
+    @functools.cached_property
+    def strands(self):
+        """Hair's texture."""
+        return _map(_strands(self.units))
+
+    @functools.cached_property
+    def wrinkles(self):
+        """Lines that come with age."""
+        return _map(_wrinkles(self.units, self.pixel))
+
+    @functools.cached_property
+    def glasses(self):
+        """Their frame, lenses and the glint in these: three maps."""
+        return tuple(map(_map, _glasses(self.units, self.pixel)))
 
 
 def face_units(places: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -265,7 +268,7 @@ def canvas_layout(side: int) -> Layout:
     """The layout of a canvas, whose face lies where the template's does."""
     row, column = np.mgrid[:side, :side] + 0.5
     pixels = np.stack([column, row], -1) / side
-    return face_layout((pixels - 0.5) * mesh.CANVAS_SCALE + 0.5)
+    return Layout((pixels - 0.5) * mesh.CANVAS_SCALE + 0.5)
 
 
 def find_regions(values, layout: Layout):
@@ -281,7 +284,8 @@ def find_regions(values, layout: Layout):
     values = ops.stop_gradient(values)
     smooth = gaussian_blur(values, 0.6)[..., None]  # [B, S, S, 3, 1]
     narrow, wide = (np.square(d).T.astype(np.float32) for d in (NARROW, WIDE))
-    shares, priors = layout.seeds[None], layout.priors[None]
+    surest, priors = layout.regions
+    shares = surest[None]
     for _ in range(ROUNDS):
         weights = ops.square(shares)[..., None, :]
         total = ops.sum(weights, axis=(1, 2), keepdims=True) + 1e-3
@@ -301,7 +305,7 @@ def find_regions(values, layout: Layout):
     # Teeth and the whites of eyes are at skin's place, but not of its colour.
     like = ops.exp(-0.25 * ops.maximum(distance[..., :1] - 2.0, 0.0))
     # Nor are moles and highlights, but in the middle of a face nothing else is.
-    skin = ops.maximum(shares[..., :1] + bald, layout.seeds[..., :1] ** 4)
+    skin = ops.maximum(shares[..., :1] + bald, surest[..., :1] ** 4)
     skin = ops.minimum(skin, 1.0)
     skin = skin * (1 - layout.features * (1 - like))
     soft = max(0.5, 0.007 / layout.pixel)
@@ -401,12 +405,12 @@ def redrawn(region: str, where, layout: Layout):
 
 
 def _add_glasses(images, amount, layout: Layout):
-    shade = gaussian_blur(layout.frame[None], max(0.5, 0.02 / layout.pixel))
-    images = images * (1 - 0.35 * amount * shade - 0.06 * amount * layout.lens)
-    images = images + amount * 0.16 * layout.glint * (1 - images)
-    opaque = amount * layout.frame
-    images = images + opaque * (np.array(FRAME, np.float32) - images)
-    where = ops.clip(shade * 2 + layout.lens, 0.0, 1.0)
+    frame, lens, glint = layout.glasses
+    shade = gaussian_blur(frame[None], max(0.5, 0.02 / layout.pixel))
+    images = images * (1 - 0.35 * amount * shade - 0.06 * amount * lens)
+    images = images + amount * 0.16 * glint * (1 - images)
+    images = images + amount * frame * (np.array(FRAME, np.float32) - images)
+    where = ops.clip(shade * 2 + lens, 0.0, 1.0)
     return images, ops.broadcast_to(where, (*images.shape[:3], 1))
 
 

@@ -115,8 +115,8 @@ def edit(images, seed, context, attribute, amount, region, model):
     """Differentiable; `*` draws one attribute for the whole batch."""
     layout = attributes.canvas_layout(images.shape[1])
     branches = [
-        lambda images, name=name: attributes.edit_attribute(
-            images, name, amount, layout
+        functools.partial(
+            attributes.edit_attribute, attribute=name, amount=amount, layout=layout
         )
         for name in attributes.attribute_names(attribute)
     ]
