@@ -9,7 +9,7 @@ PHOTOS ?= 400
 TAGGER ?= face128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale compare experiments web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale compare experiments seed ablations web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-video.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -146,6 +146,9 @@ compare: $(BIN)/.ready .venv-rivals/.ready  ## our tag beside three rivals, on t
 experiments: $(BIN)/.ready  ## the paper's kinds of deepfake, on the photos of DATA=folder
 	$(BIN)/python -m trainers.experiments --tagger=$(TAGGER) --data=$(DATA) \
 	  --output=build/experiments
+
+seed ablations: $(BIN)/.ready  ## trains and measures configs/seed or configs/ablations
+	$(BIN)/python -m trainers.experiments --experiment=$@ --data=$(DATA) --output=runs/$@
 
 web/node_modules/.ready: web/package-lock.json
 	cd web && npm ci --no-audit --no-fund

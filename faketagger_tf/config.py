@@ -91,6 +91,8 @@ class TaggerConfig:
         decoder_width: channels of the decoder's first level.
         texture_mask: how far the residual follows the cover's local contrast, from 0
             (not at all) to 1 (textured regions carry eight times as much as flat ones).
+        linear_path: whether the encoder of a strength other than "visibility" adds one
+            learned pattern per bit to what its U-Net draws.
         strength: "scheduled" scales the residual to an exact PSNR; "learned" leaves
             the residual free, so that the image and message losses decide;
             "visibility" scales it to what the eye sees of it, with networks that are
@@ -117,6 +119,7 @@ class TaggerConfig:
     encoder_width: int = 32
     decoder_width: int = 64
     texture_mask: float = 0.0
+    linear_path: bool = True
     strength: str = "scheduled"
     psnr: float = 41.0
     level: float = 44.0
@@ -167,6 +170,11 @@ class TaggerConfig:
             raise ValueError(
                 f"strength must be one of {', '.join(STRENGTHS)}. "
                 f"Received: {self.strength!r}."
+            )
+        if not self.linear_path and self.strength == "visibility":
+            raise ValueError(
+                "The strength 'visibility' needs the linear path. "
+                f"Received: linear_path={self.linear_path!r}."
             )
         if not 0 < self.face_region <= 1:
             raise ValueError(

@@ -1,15 +1,18 @@
 """Deepfakes of whole photos, so that anyone can try what a tag survives.
 
-Three kinds, each of which finds the faces first:
+Four kinds, each of which finds the faces first:
 
 - `swap_faces`, the classic pipeline: align the face, run the autoencoder with the other
   identity's decoder, match its colours and blend it back by Poisson editing (Perez et
   al. 2003, `cv2.seamlessClone`);
 - `swap_faces_by_graphics`, which FaceForensics++ (Roessler et al. 2019) calls FaceSwap:
   a donor's face warped to the landmarks, matched in colour and blended in;
-- `reenact_faces`: the face's own pixels, warped to another expression.
+- `reenact_faces`: the face's own pixels, warped to another expression;
+- `edit_faces`: hair, skin, age, beard or glasses edited, the face drawn anew by a
+  latent autoencoder and pasted back, as the output of attribute-editing GANs is
+  (AttGAN, He et al. 2019; StarGAN, Choi et al. 2018).
 
-The fourth, entire synthesis, needs no face: `models.regenerate_photo`.
+Entire synthesis needs no face: `models.regenerate_photo`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,14 @@ import keras
 import numpy as np
 
 from faketagger_tf.manipulations import MANIPULATIONS, Range, parse_chain
+from faketagger_tf.manipulations.attributes import (
+    REGIONS,
+    Layout,
+    attribute_names,
+    edit_attribute,
+    face_units,
+    redrawn,
+)
 from faketagger_tf.manipulations.blend import poisson_clone
 from faketagger_tf.manipulations.donors import donor_names, fit_donor, load_donor
 from faketagger_tf.manipulations.face import face_mask, match_colour
@@ -32,12 +43,14 @@ from faketagger_tf.manipulations.reenactment import (
     expression_field,
     paint_mouth,
 )
-from faketagger_tf.models import FaceswapConfig, swap_function
+from faketagger_tf.models import FaceswapConfig, regenerate, swap_function
 from faketagger_tf.photos import similarity_from_landmarks, warp_canvas
 from faketagger_tf.photos.faces import Face, detect_faces
 
 MASK = (0.40, 0.46)  # Half axes of the ellipse that is exchanged, in face crops.
 MIN_FACE = 24  # Side in photo pixels of the smallest face that is changed.
+EDIT_SIZE = 256  # Side in pixels of the canvas that is edited, as StarGAN's v2 has it.
+EDIT_FADE = 0.04  # Of its side: a whole canvas that is pasted back fades to its border.
 LATTICE = 128  # Points a side, over the canvas, at which a warp is computed.
 
 
@@ -103,12 +116,9 @@ def _blend(photo: np.ndarray, face: np.ndarray, matrix: np.ndarray):
     right, bottom = np.ceil(np.clip(corners.max(0) + 2, 0, (width, height))).astype(int)
     if min(right - left, bottom - top) < 8:
         return None
-    local = matrix.copy()
-    local[:, 2] += matrix[:, :2] @ (left, top)
-    local[:, 2] += local[:, :2] @ (0.5, 0.5) - 0.5
     pixels = cv2.warpAffine(
         np.clip(face * 255, 0, 255),
-        local,
+        _of_part(matrix, left, top),
         (right - left, bottom - top),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
@@ -219,6 +229,55 @@ def reenact_faces(
     return _change_faces(photo, faces, least, change, "changed")
 
 
+def edit_faces(
+    photo: np.ndarray,
+    model: keras.Model,
+    attribute: str = "*",
+    amount: float = 0.7,
+    region: str = "face",
+    rng: np.random.Generator | None = None,
+    faces: list[Face] | None = None,
+    least: int = 1,
+) -> tuple[np.ndarray, int]:
+    """Edits an attribute of every face and has a latent model draw it anew.
+
+    The face's canvas is brought to `EDIT_SIZE` pixels, edited, run through the model,
+    and pasted back with a soft border.
+
+    Args:
+        photo: uint8 [H, W, 3] RGB, upright.
+        model: a latent autoencoder, of `models.build_latent`.
+        attribute: one of `manipulations.attributes.ATTRIBUTES`. `*` draws one for each
+            face.
+        amount: how far it goes, in [0, 1].
+        region: what is drawn anew: "face", with what was edited beside it, such as
+            hair, or the whole "canvas".
+        rng: draws the attributes; a fixed one by default.
+        faces, least: as for `swap_faces`.
+
+    Returns:
+        A new photo of the same shape, and how many faces were changed.
+
+    Raises:
+        ValueError: there is no such attribute or region, the amount is out of range, or
+            fewer faces could be changed.
+    """
+    names = attribute_names(attribute)
+    if not 0 <= amount <= 1:
+        raise ValueError(f"The amount must be from 0 to 1. Received: {amount!r}.")
+    if region not in REGIONS:
+        raise ValueError(
+            f"There is no region {region!r}. Accepted: {', '.join(REGIONS)}."
+        )
+    rng = np.random.default_rng(0) if rng is None else rng
+
+    def change(photo, face):
+        name = names[rng.integers(len(names))]
+        return _edit(photo, face, model, name, amount, region)
+
+    return _change_faces(photo, faces, least, change, "changed")
+
+
 def parse_expression(text: str) -> dict[str, float] | None:
     """Reads an expression such as "mouth=0.8,turn=-0.5"; None for an empty text.
 
@@ -250,6 +309,14 @@ def _change_faces(photo, faces, least: int, change, verb: str):
             f"Received: {photo.shape[1]}x{photo.shape[0]} pixels, {len(faces)} faces."
         )
     return changed, count
+
+
+def _of_part(matrix: np.ndarray, left: int, top: int) -> np.ndarray:
+    """A matrix for OpenCV, which counts from pixel centres, of a photo's part."""
+    local = matrix.copy()
+    local[:, 2] += matrix[:, :2] @ (left, top)
+    local[:, 2] += local[:, :2] @ (0.5, 0.5) - 0.5
+    return local
 
 
 def _square_around(photo: np.ndarray, points: np.ndarray):
@@ -314,5 +381,43 @@ def _reenact(photo: np.ndarray, face: Face, expression: Mapping[str, float]):
     colours, weights = (p.reshape(*units.shape[:2], -1) for p in (colours, weights))
     mixed = warped + weights * (255 * colours - warped)
     result = photo.copy()
+    result[top:bottom, left:right] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return result
+
+
+def _edit(photo: np.ndarray, face: Face, model, attribute: str, amount, region: str):
+    """One face of `edit_faces`; None if it is too small or outside of the photo."""
+    matrix = similarity_from_landmarks(face.landmarks, EDIT_SIZE, CANVAS_SCALE)
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * EDIT_SIZE
+    square = _square_around(photo, corners @ back[:, :2].T + back[:, 2])
+    side = EDIT_SIZE / np.hypot(matrix[0, 0], matrix[1, 0])
+    if square is None or side / CANVAS_SCALE < MIN_FACE:
+        return None
+    row, column = np.mgrid[:EDIT_SIZE, :EDIT_SIZE] + 0.5
+    own = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    layout = Layout(face_units(np.stack([column, row], -1), own))
+    canvas = warp_canvas(photo, matrix, EDIT_SIZE)[None].astype(np.float32) / 255
+    edited, where = edit_attribute(canvas, attribute, amount, layout)
+    drawn = keras.ops.convert_to_numpy(regenerate(model, edited))[0]
+    weights = keras.ops.convert_to_numpy(redrawn(region, where, layout))[0]
+    middle = np.minimum(np.minimum(row, column), EDIT_SIZE - np.maximum(row, column))
+    weights = weights * np.clip(middle / (EDIT_FADE * EDIT_SIZE), 0, 1)[..., None]
+
+    left, top, right, bottom = square
+    pasted = np.concatenate([255 * drawn, weights], -1).astype(np.float32)
+    if side < EDIT_SIZE / 1.5:  # Smaller again: averaged first, against aliasing.
+        pasted = cv2.GaussianBlur(pasted, (0, 0), 0.4 * EDIT_SIZE / side)
+    pasted = cv2.warpAffine(
+        pasted,
+        _of_part(matrix, left, top),
+        (right - left, bottom - top),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    colours, weights = pasted[..., :3], np.clip(pasted[..., 3:], 0, 1)
+    result = photo.copy()
+    target = photo[top:bottom, left:right].astype(np.float32)
+    mixed = target + weights * (np.clip(colours, 0, 255) - target)
     result[top:bottom, left:right] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return result

@@ -335,7 +335,7 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
 
 
 def load_latents(models: list[str]) -> dict[str, Callable]:
-    """Loads the latent models that a chain's `regenerate` may name.
+    """Loads the latent models that a chain's `edit` and `regenerate` may name.
 
     Args:
         models: each a shipped model's name, a folder, or "name=folder".

@@ -1,5 +1,7 @@
 """Deepfakes of whole photos do what their names say, by the face detector's account."""
 
+import functools
+
 import numpy as np
 import pytest
 import skimage.data
@@ -7,6 +9,7 @@ import skimage.data
 from faketagger_tf import deepfake
 from faketagger_tf.manipulations.mesh import hull_mask, mesh_points
 from faketagger_tf.photos.faces import detect_faces
+from faketagger_tf.presets import load_latent
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,72 @@ def test_a_mouth_opens(photo, faces):
     assert np.percentile(opened[part], 10) < np.percentile(photo[part], 10) - 20
 
 
+@pytest.fixture(scope="module")
+def latent():
+    return load_latent("unseen")[1]
+
+
+# A place of the astronaut's photo that the attribute is about, a square of 12 pixels,
+# and whether its mean of red, green and blue goes up or down.
+EDITED = {
+    "red_hair": ((30, 215), (1, -1, -1)),
+    "black_hair": ((30, 215), (-1, -1, -1)),
+    "dark_skin": ((125, 190), (-1, -1, -1)),
+    "beard": ((160, 212), (-1, -1, -1)),
+}
+
+
+@pytest.mark.parametrize("attribute", EDITED)
+def test_an_edit_does_what_it_says_and_stays_at_the_face(
+    photo, faces, latent, attribute
+):
+    before = photo.copy()
+    edited, count = deepfake.edit_faces(photo, latent, attribute, 1.0, faces=faces)
+    assert count == 1
+    np.testing.assert_array_equal(photo, before)
+    np.testing.assert_array_equal(
+        *(p[~around(photo, faces[0], 0.5)] for p in (edited, photo))
+    )
+    (top, left), signs = EDITED[attribute]
+    place = np.s_[top : top + 12, left : left + 12]
+    moved = edited[place].mean((0, 1)) - photo[place].mean((0, 1))
+    assert np.all(moved * signs > 8)
+    # The wall beside the hair, inside of the canvas, is as it was within a little.
+    wall = np.s_[5:25, 130:150]
+    assert np.abs(edited[wall].astype(float) - photo[wall]).mean() < 1.5
+    found = detect_faces(edited)[0]
+    assert np.abs(found.landmarks - faces[0].landmarks).max() < 0.1 * faces[0].box[2]
+
+
+def test_a_whole_canvas_is_drawn_anew_by_the_model(photo, faces, latent):
+    face, canvas = (
+        deepfake.edit_faces(photo, latent, "glasses", 0.0, region, faces=faces)[0]
+        for region in ("face", "canvas")
+    )
+    near = around(photo, faces[0], 0.4)
+    changed = [np.any(p != photo, axis=-1)[near].mean() for p in (face, canvas)]
+    assert changed[0] < 0.7 < 0.9 < changed[1]
+    np.testing.assert_array_equal(
+        *(p[~around(photo, faces[0], 0.5)] for p in (canvas, photo))
+    )
+    # A redrawn picture is the picture, at some 30 dB.
+    error = np.square(canvas[near].astype(float) - photo[near]).mean()
+    assert 24 < 10 * np.log10(255**2 / error) < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attribute": "hat"}, r"no attribute 'hat'. Accepted: blond_hair"),
+        ({"amount": 1.5}, r"amount must be from 0 to 1. Received: 1.5"),
+        ({"region": "hat"}, r"no region 'hat'. Accepted: face, canvas"),
+    ],
+)
+def test_bad_edits_are_named(photo, latent, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        deepfake.edit_faces(photo, latent, faces=[], **arguments)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -126,14 +195,15 @@ def test_bad_expressions_are_named(text, message):
         deepfake.parse_expression(text)
 
 
-def test_no_face_is_one_sentence():
+def test_no_face_is_one_sentence(latent):
     grey = np.full([200, 300, 3], 128, np.uint8)
-    for fake in (deepfake.swap_faces_by_graphics, deepfake.reenact_faces):
+    edit = functools.partial(deepfake.edit_faces, model=latent)
+    for fake in (deepfake.swap_faces_by_graphics, deepfake.reenact_faces, edit):
         with pytest.raises(ValueError, match=r"no face that could be .* 0 faces"):
             fake(grey)
 
 
-def test_a_small_photo_of_a_face_at_the_border(photo, faces):
+def test_a_small_photo_of_a_face_at_the_border(photo, faces, latent):
     left, top, width, _ = (round(v) for v in faces[0].box)
     cut = np.ascontiguousarray(photo[top : top + 200, left + width // 4 :][:, :200])
     face = type(faces[0])(
@@ -141,7 +211,8 @@ def test_a_small_photo_of_a_face_at_the_border(photo, faces):
         faces[0].landmarks - (left + width // 4, top),
         1.0,
     )
-    for fake in (deepfake.swap_faces_by_graphics, deepfake.reenact_faces):
+    edit = functools.partial(deepfake.edit_faces, model=latent)
+    for fake in (deepfake.swap_faces_by_graphics, deepfake.reenact_faces, edit):
         changed, count = fake(cut, faces=[face])
         assert changed.shape == cut.shape and count == 1
         assert np.any(changed != cut)

@@ -109,7 +109,7 @@ def test_a_flagfile_gives_the_same_options(tmp_path):
     assert found == options
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.cfg")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.cfg")), ids=lambda p: p.stem)
 def test_every_flagfile_is_understood(path, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)  # They name each other from there.
     arguments = [f"--flagfile={path}", "--output=o"]

@@ -2,11 +2,12 @@
 
     python -m trainers.experiments --data=photos --output=build/experiments
     python -m trainers.experiments --experiment=seed --data=photos --output=runs/seed
+    python -m trainers.experiments --experiment=ablations --data=photos --output=runs/a
 
 `kinds`: FakeTagger's kinds of deepfake (arXiv:2009.09869, section 4) on whole photos
 of people not trained on, by models that the tagger met in training and by others, read
 blind and with the payloads that were issued. `seed`: its re-implementation's three
-runs, trained and measured.
+runs, trained and measured. `ablations`: what a part of the design is worth, likewise.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -39,27 +40,45 @@ from faketagger_tf.tagging.tagger import FPR, Tagger
 # Models that face128 was trained against, and models that no preset was.
 SEEN_SWAPS, UNSEEN_SWAPS = ("one", "three"), ("unseen_skips", "unseen_narrow")
 UNSEEN_LATENTS = ("unseen",)
-NOISES = (0.0, 0.1)
+# What latent models do, and how a row says so.
+EDITED = {"face": {"region": "face"}, "whole canvas": {"region": "canvas"}}
+NOISES = {"noise 0": {"noise": 0.0}, "noise 0.1": {"noise": 0.1}}
 # Payloads that a registry holds beside those of the photos.
 DECOYS = 10_000
 # The paper's four kinds, by the first words of a row, and what the paper claims: more
 # than 95% of the bits, the mean over them.
-KINDS = ("identity swap", "graphics swap", "reenactment", "entire synthesis")
+KINDS = ("identity swap", "reenactment", "attribute edit", "entire synthesis")
 PAPER = 0.95
-SEED_RUNS = {
-    "(1, 0.1)": "seed_lambda1_alpha0.1",
-    "(10, 0.1)": "seed_lambda10_alpha0.1",
-    "(1, 0.5)": "seed_lambda1_alpha0.5",
+# Flagfiles, in the folder of configs/ that has the experiment's name, and their rows.
+RUNS = {
+    "seed": {
+        "lambda1_alpha0.1": "(1, 0.1)",
+        "lambda10_alpha0.1": "(10, 0.1)",
+        "lambda1_alpha0.5": "(1, 0.5)",
+    },
+    "ablations": {
+        "base": "base",
+        "no_code": "no channel code",
+        "no_linear_path": "no linear path",
+        "visibility": "scaled to a visibility",
+        "no_swaps": "no swaps in training",
+    },
 }
+SWAPPED = "faceswap(A>B,mask=none,colour=0)"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentsOptions(Checked):
     """What the command can be told."""
 
-    experiment: str = option("kinds", "Which one to run.", choices=("kinds", "seed"))
+    experiment: str = option("kinds", "Which one to run.", choices=("kinds", *RUNS))
     tagger: str = option("face128", "Of kinds: a preset's name or a run's folder.")
-    data: str = option("", "Folder of photos; of seed, also 'drawn'.", required=True)
+    data: str = option(
+        "", "Folder of photos; of those trained, also 'drawn'.", required=True
+    )
+    kind: tuple[str, ...] = option(
+        (), "Of kinds: one to measure; repeat the flag for more, all by default."
+    )
     split: str = option("test", "Of kinds: split to measure; empty for all.")
     limit: int = option(24, "Of kinds: photos at most; 0 for all.", low=0)
     canvas: int = option(
@@ -72,7 +91,7 @@ class ExperimentsOptions(Checked):
         True, "Of kinds: read with the issued payloads too; takes twice as long."
     )
     fpr: float = option(FPR, "Of kinds: largest p-value of a tag that is found.")
-    steps: int = option(0, "Of seed: training steps of each run; 0 for its own.", low=0)
+    steps: int = option(0, "Of those trained: steps of each run; 0 for its own.", low=0)
     seed: int = option(1, "Of payloads and deepfakes.")
     output: str = option("build/experiments", "Folder that receives the report.")
 
@@ -88,24 +107,40 @@ def kinds_of_deepfake() -> dict[str, Change]:
     kinds["identity swap, unseen model, face alone"] = changes.chain(
         swap, changes.face_alone, jpeg
     )
-    kinds["graphics swap, drawn and composite donors"] = CHANGES[
+    kinds["identity swap by graphics, drawn and composite donors"] = CHANGES[
         "graphics swap, JPEG 75"
     ]
     kinds["reenactment"] = CHANGES["reenacted, JPEG 75"]
     kinds["reenactment, face alone"] = CHANGES["reenacted, face alone, JPEG 75"]
-    for name in list_latents():
-        unseen = "unseen " * (name in UNSEEN_LATENTS)
-        for noise in NOISES:
-            regenerate = functools.partial(
-                _with_model,
-                functools.partial(changes.regenerate, noise=noise),
-                "latent",
-                name,
-            )
-            kinds[f"entire synthesis, {unseen}model {name}, noise {noise:g}"] = (
-                changes.chain(regenerate, jpeg)
-            )
+    latents = {
+        f"{'unseen ' * (name in UNSEEN_LATENTS)}model {name}": name
+        for name in list_latents()
+    }
+    for kind, change, variants in (
+        ("attribute edit", changes.edit, EDITED),
+        ("entire synthesis", changes.regenerate, NOISES),
+    ):
+        for model, name in latents.items():
+            for words, arguments in variants.items():
+                made = functools.partial(change, **arguments)
+                made = functools.partial(_with_model, made, "latent", name)
+                kinds[f"{kind}, {model}, {words}"] = changes.chain(made, jpeg)
     return kinds
+
+
+def select_kinds(kinds: Sequence[str]) -> dict[str, Change]:
+    """`kinds_of_deepfake` of some of `KINDS`, or all of them where none is named.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(
+            f"--kind must be one of {', '.join(KINDS)}. Received: {unknown[0]!r}."
+        )
+    every = kinds_of_deepfake()
+    return {n: c for n, c in every.items() if not kinds or n.startswith(tuple(kinds))}
 
 
 def _with_model(change: Change, kind: str, name: str, photo, scene: Scene):
@@ -119,7 +154,12 @@ def _load(kind: str, name: str):
 
 def measure_kinds(options: ExperimentsOptions) -> dict:
     """Runs `kinds`; returns the report of `compare`, its systems "blind" and
-    "registered"."""
+    "registered".
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    kinds = select_kinds(options.kind)
     tagger = Tagger.load(options.tagger)
     photos, scenes = load_photos(options, tagger)
     marked: list[Marked] = []
@@ -138,7 +178,7 @@ def measure_kinds(options: ExperimentsOptions) -> dict:
     systems = {"blind": blind}
     if options.registered:
         systems["registered"] = registered
-    report, _ = compare(systems, photos, kinds_of_deepfake(), scenes, seed=options.seed)
+    report, _ = compare(systems, photos, kinds, scenes, seed=options.seed)
     return {**dataclasses.asdict(options), **report}
 
 
@@ -179,8 +219,11 @@ def markdown_kinds(report: Mapping) -> str:
     )
 
 
-def run_seed(options: ExperimentsOptions) -> str:
-    """Runs `seed`; returns its table. What is trained already is measured alone."""
+def run_trained(options: ExperimentsOptions) -> str:
+    """Runs `seed` or `ablations`; returns its table.
+
+    What is trained already is measured alone.
+    """
     folder = pathlib.Path(options.output)
     swap = folder / "faceswap"
     grouped = [] if options.data == "drawn" else ["--groups=2"]
@@ -194,11 +237,11 @@ def run_seed(options: ExperimentsOptions) -> str:
         *short,
     )
     rows = []
-    for weights, name in SEED_RUNS.items():
+    for name, title in RUNS[options.experiment].items():
         run = folder / name
         _command(
             "joint",
-            name,
+            f"{options.experiment}/{name}",
             f"--data={options.data}",
             f"--swap_model={swap}",
             f"--output={run}",
@@ -207,20 +250,27 @@ def run_seed(options: ExperimentsOptions) -> str:
         )
         _command(
             "evaluate",
-            "demo_evaluate",
+            "ablations/evaluate",
             f"--data={options.data}",
             f"--tagger={run}",
             f"--swap_model={swap}",
-            "--manipulation=identity",
-            "--manipulation=faceswap(A>B,mask=none,colour=0)",
             f"--output={run}",
         )
         report = json.loads((run / "report.json").read_text())
-        bits = report["manipulations"]
-        swapped = bits["faceswap(A>B,mask=none,colour=0)"]["bit_accuracy"]
-        clean = bits["identity"]["bit_accuracy"]
-        rows.append([weights, clean, swapped, f"{report['psnr']:.2f}", report["ssim"]])
-    titles = ["(lambda, alpha)", "bits, embedded", "bits, swapped", "PSNR, dB", "SSIM"]
+        measured = report["manipulations"]
+        swapped = measured[SWAPPED]
+        rows.append(
+            [
+                title,
+                *(f"{row['bit_accuracy']:.3f}" for row in measured.values()),
+                f"{swapped['word_error_rate']:.3f}",
+                f"{swapped['hard_word_error_rate']:.3f}",
+                f"{report['psnr']:.2f}",
+                f"{report['ssim']:.4f}",
+            ]
+        )
+    titles = ["run", "bits, embedded", "bits, JPEG 50", "bits, swapped"]
+    titles += ["swapped words wrong, soft", "hard", "PSNR, dB", "SSIM"]
     return markdown_table(titles, rows)
 
 
@@ -235,8 +285,8 @@ def _command(trainer: str, flags: str, *arguments: str) -> None:
 def main(options: ExperimentsOptions) -> None:
     """Runs the command; see the module's docstring."""
     started = time.monotonic()
-    if options.experiment == "seed":
-        report, text = {}, run_seed(options)
+    if options.experiment in RUNS:
+        report, text = {}, run_trained(options)
     else:
         report = measure_kinds(options)
         text = markdown_kinds(report)

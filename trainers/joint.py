@@ -96,8 +96,8 @@ class JointOptions(Checked):
     )
     latent_model: tuple[str, ...] = option(
         (),
-        "Latent model that 'regenerate(...)' may name: a shipped one, 'folder' or "
-        "'name=folder'.",
+        "Latent model that 'edit(...)' and 'regenerate(...)' may name: a shipped one, "
+        "'folder' or 'name=folder'.",
     )
     margin: float = option(
         0.0, "Border around the canvas to shift within, as a fraction."

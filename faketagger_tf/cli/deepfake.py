@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from faketagger_tf.cli import common, video
 from faketagger_tf.cli.parser import Parser
@@ -15,10 +16,12 @@ METHODS = {
     "swap": ("model", "identity"),
     "graphicswap": ("donor",),
     "reenact": ("expression",),
+    "edit": ("attribute", "amount", "region", "latent"),
     "regenerate": ("latent", "noise"),
 }
 # The sharpest of the shipped ones, and one that no preset was trained against.
 SWAP_MODEL, LATENT_MODEL = "unseen_skips", "unseen"
+AMOUNT = 0.7  # Of an attribute's editing.
 
 
 def define(parser: Parser) -> None:
@@ -33,8 +36,9 @@ def define(parser: Parser) -> None:
         choices=tuple(METHODS),
         default="swap",
         help="swap: a face-swap model; graphicswap: a drawn or composite face by "
-        "computer graphics; reenact: another expression; regenerate: the whole photo "
-        "through a latent model. Clips are swapped alone (%(default)s).",
+        "computer graphics; reenact: another expression; edit: hair, skin, age, beard "
+        "or glasses, the face drawn anew by a latent model; regenerate: the whole "
+        "photo through a latent model. Clips are swapped alone (%(default)s).",
     )
     parser.add_argument(
         "--model",
@@ -55,9 +59,24 @@ def define(parser: Parser) -> None:
         "random one.",
     )
     parser.add_argument(
+        "--attribute",
+        help="Of edit: such as blond_hair, dark_skin, age, beard or glasses; by "
+        "default any of them.",
+    )
+    parser.add_argument(
+        "--amount",
+        type=float,
+        help=f"Of edit: how far it goes, from 0 to 1 ({AMOUNT}).",
+    )
+    parser.add_argument(
+        "--region",
+        help="Of edit: what is drawn anew, face or canvas, which has hair and "
+        "surroundings too (face).",
+    )
+    parser.add_argument(
         "--latent",
-        help="Of regenerate: name of a shipped latent model, or a folder with one "
-        f"({LATENT_MODEL}).",
+        help="Of edit and regenerate: name of a shipped latent model, or a folder with "
+        f"one ({LATENT_MODEL}).",
     )
     parser.add_argument(
         "--noise",
@@ -105,13 +124,13 @@ def run(values) -> int:
 
 def _check_flags(values) -> None:
     """Raises a ValueError for another method's flag, or a bad amount of noise."""
-    for method, names in METHODS.items():
-        for name in names:
-            if method != values.method and getattr(values, name) is not None:
-                raise ValueError(
-                    f"--{name} is for --method={method}. "
-                    f"Received: --{name} with --method={values.method}."
-                )
+    for name in dict.fromkeys(itertools.chain.from_iterable(METHODS.values())):
+        methods = [m for m, names in METHODS.items() if name in names]
+        if values.method not in methods and getattr(values, name) is not None:
+            raise ValueError(
+                f"--{name} is for --method={' or '.join(methods)}. "
+                f"Received: --{name} with --method={values.method}."
+            )
     if values.noise is not None and not 0 <= values.noise <= 2:
         raise ValueError(f"--noise must be from 0 to 2. Received: {values.noise!r}.")
 
@@ -133,6 +152,15 @@ def _fake(values, photo):
         expression = deepfake.parse_expression(values.expression or "")
         pixels, count = deepfake.reenact_faces(photo, expression, rng)
         return pixels, f"{count} face(s) given another expression"
+    if values.method == "edit":
+        attribute = values.attribute or "*"
+        amount = AMOUNT if values.amount is None else values.amount
+        _, model = load_latent(values.latent or LATENT_MODEL)
+        pixels, count = deepfake.edit_faces(
+            photo, model, attribute, amount, values.region or "face", rng
+        )
+        what = "an attribute each" if attribute == "*" else attribute
+        return pixels, f"{count} face(s) edited: {what} by {amount:g}"
     if values.method == "regenerate":
         from faketagger_tf.models import regenerate_photo
 

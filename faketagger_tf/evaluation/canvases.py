@@ -224,9 +224,11 @@ def _row(
     read = code.decode(logits)
     wrong = np.sum((logits > 0) != (code_bits > 0), axis=1)
     failed = np.any(read.payload_bits != payload_bits, axis=1)
+    hard = code.decode_hard(logits).payload_bits
     row = {
         "bit_accuracy": float(1.0 - np.mean(wrong[rows]) / config.message_bits),
         "word_error_rate": float(np.mean(failed[rows])),
+        "hard_word_error_rate": float(np.mean(np.any(hard != payload_bits, 1)[rows])),
         "raw_word_error_rate": float(np.mean(wrong[rows] > 0)),
         "words": int(np.sum(rows)),
         "bit_accuracy_by_lightness": [

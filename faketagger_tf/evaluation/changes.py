@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from faketagger_tf.deepfake import (
+    edit_faces,
     reenact_faces,
     swap_faces,
     swap_faces_by_graphics,
@@ -29,6 +30,7 @@ from faketagger_tf.photos.faces import Face, detect_faces
 # ellipse in it with a hard edge; at .67 that edge lies where the soft `large` mask of
 # `manipulations.face` is one half, .26 and .32 of the canvas from the middle.
 LARGE_SWAP = 0.67
+EDIT_AMOUNT = 0.7  # How far attributes are edited.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +217,24 @@ def reenact(photo: np.ndarray, scene: Scene) -> np.ndarray:
     return reenact_faces(photo, rng=scene.rng)[0]
 
 
+def edit(photo: np.ndarray, scene: Scene, region: str = "face") -> np.ndarray:
+    """Edits a random attribute of every face, redrawn by the scene's latent model.
+
+    Args:
+        photo, scene: as in every change.
+        region: what is redrawn, as for `deepfake.edit_faces`.
+
+    Raises:
+        ValueError: the scene has no model, or no face could be changed.
+    """
+    if scene.latent is None:
+        raise ValueError("Editing an attribute needs a latent model. Received: none.")
+    edited, _ = edit_faces(
+        photo, scene.latent, amount=EDIT_AMOUNT, region=region, rng=scene.rng
+    )
+    return edited
+
+
 def regenerate(photo: np.ndarray, scene: Scene, noise: float = 0.0) -> np.ndarray:
     """Runs the whole photo through the scene's latent model.
 
@@ -289,6 +309,8 @@ CHANGES: dict[str, Change] = {
     "graphics swap, JPEG 75": chain(graphics_swap, _JPEG75),
     "reenacted, JPEG 75": chain(reenact, _JPEG75),
     "reenacted, face alone, JPEG 75": chain(reenact, face_alone, _JPEG75),
+    "edited, JPEG 75": chain(edit, _JPEG75),
+    "edited whole canvas, JPEG 75": chain(_with(edit, region="canvas"), _JPEG75),
     "regenerated, JPEG 75": chain(regenerate, _JPEG75),
     "regenerated with noise 0.1, JPEG 75": chain(_with(regenerate, noise=0.1), _JPEG75),
     "super-resolution 0.5, JPEG 75": chain(_with(superres, factor=0.5), _JPEG75),

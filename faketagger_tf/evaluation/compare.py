@@ -396,7 +396,7 @@ class CompareOptions(Checked):
         "web", "Promise that chooses our strength; empty for the tagger's own."
     )
     swap_model: str = option("unseen_skips", "Face-swap model of the deepfakes.")
-    latent_model: str = option("", "Latent model of the regenerated photos.")
+    latent_model: str = option("", "Latent model of the edited and regenerated photos.")
     fpr: float = option(FPR, "Largest p-value of our tags that count as found.")
     seed: int = option(1, "Of payloads and changes.")
     output: str = option("build/compare", "Report to write, without its endings.")

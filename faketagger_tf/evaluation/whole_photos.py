@@ -327,7 +327,7 @@ class WholePhotosOptions(Checked):
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     swap_model: str = option("", "Also deepfake them with this model.")
-    latent_model: str = option("", "Also regenerate them with this latent model.")
+    latent_model: str = option("", "Also edit and regenerate them with this model.")
     change: tuple[str, ...] = option(
         (), "A change to measure, by its name; repeat for more; all by default."
     )

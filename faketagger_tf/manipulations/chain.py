@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations import (
+    attributes,
     codecs,
     face,
     geometry,
@@ -144,6 +145,12 @@ _SWAP = Parameter("swap", "*", "name of a face swap, * for any of them", text=Tr
 
 
 _LATENT = Parameter("model", "*", "name of a latent model, * for any", text=True)
+_EDITED = Parameter(
+    name="attribute",
+    default="*",
+    doc="what is edited, * for any",
+    choices=("*", *attributes.ATTRIBUTES),
+)
 
 
 def _expression(name: str, doc: str, low: float = -1.0) -> Parameter:
@@ -395,6 +402,21 @@ MANIPULATIONS: dict[str, Manipulation] = {
                 _expression("gaze", "to the viewer's right, or left"),
                 _expression("turn", "of the head to the viewer's right, or left"),
                 _expression("nod", "of the head down, or up"),
+            ),
+        ),
+        Manipulation(
+            "edit",
+            graphics.edit,
+            graphics.edit_real,
+            "An attribute edited by regions and landmarks; then the face and what was "
+            "edited, or the whole canvas, drawn anew by a latent autoencoder",
+            (
+                _EDITED,
+                Parameter("amount", 0.7, "1 is all the way", 0.0, 1.0),
+                Parameter(
+                    "region", "face", "what is redrawn", choices=attributes.REGIONS
+                ),
+                _LATENT,
             ),
         ),
         Manipulation(

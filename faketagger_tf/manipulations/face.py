@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations import geometry, photometric
-from faketagger_tf.manipulations.random import StatelessSeed, uniform
+from faketagger_tf.manipulations.random import StatelessSeed, any_of
 
 # The `large` mask, in fractions of the canvas's side: the canvas is 1.9 face boxes
 # wide, so this ellipse is 1.14 boxes wide and 1.44 high, and its middle sits a little
@@ -213,11 +213,7 @@ def faceswap(images, seed, context, swap, mask, region, colour):
         return lambda images: _change(function, images, own, mask, region)
 
     branches = [branch(swap) for swap in _swaps(context, swap)]
-    if len(branches) == 1:
-        return branches[0](images)
-    index = ops.floor(uniform(seed, (), 0.0, float(len(branches))))
-    index = ops.cast(ops.minimum(index, len(branches) - 1.0), "int32")
-    return ops.switch(index, branches, images)
+    return any_of(seed, branches, images)
 
 
 def faceswap_real(images, rng, context, swap, mask, region, colour):
@@ -263,7 +259,7 @@ def _latents(context: Context, name: str) -> list[Callable]:
 def _check_latent_side(side: int) -> None:
     if side % LATENT_DOWN:
         raise ValueError(
-            f"regenerate needs images whose side is a multiple of {LATENT_DOWN}. "
+            f"A latent model needs images whose side is a multiple of {LATENT_DOWN}. "
             f"Received: {side}."
         )
 
@@ -272,13 +268,8 @@ def regenerate(images, seed, context, model, noise):
     """Differentiable; `*` draws one of the models for the whole batch."""
     models = _latents(context, model)
     _check_latent_side(images.shape[1])
-    if len(models) == 1:
-        return models[0](images, noise, seed)
-    index = ops.floor(uniform(seed, (), 0.0, float(len(models))))
-    index = ops.cast(ops.minimum(index, len(models) - 1.0), "int32")
-    # One key for all branches: each of them would draw its own, but one runs.
     branches = [lambda images, m=m: m(images, noise, seed) for m in models]
-    return ops.switch(index, branches, images)
+    return any_of(seed, branches, images)
 
 
 def regenerate_real(images, rng, context, model, noise):

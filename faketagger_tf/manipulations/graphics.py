@@ -1,7 +1,7 @@
-"""Deepfakes by computer graphics on canvases: graphics swap and reenactment.
+"""Deepfakes by graphics on canvases: graphics swap, reenactment, attribute editing.
 
 A canvas is anchored on its face, whose landmarks are therefore taken to lie at the
-template's. On whole photos `faketagger_tf.deepfake` does both by the detected ones.
+template's. On whole photos `faketagger_tf.deepfake` does each by the detected ones.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import cv2
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations import blend, donors, mesh, reenactment
-from faketagger_tf.manipulations.face import match_colour
+from faketagger_tf.manipulations import attributes, blend, donors, mesh, reenactment
+from faketagger_tf.manipulations.face import (
+    match_colour,
+    regenerate,
+    regenerate_real,
+)
 from faketagger_tf.manipulations.geometry import bilinear_warp
 from faketagger_tf.manipulations.photometric import to_uint8
-from faketagger_tf.manipulations.random import uniform
+from faketagger_tf.manipulations.random import any_of, uniform
 from faketagger_tf.photos.canvas import LANDMARKS
 
 
@@ -105,3 +109,38 @@ def reenact_real(images, rng, context, **expression):
         colours, weights = (part.reshape(side, side, -1) for part in (colours, weights))
         changed.append(to_uint8(warped + weights * (255 * colours - warped)))
     return np.stack(changed)
+
+
+def edit(images, seed, context, attribute, amount, region, model):
+    """Differentiable; `*` draws one attribute for the whole batch."""
+    layout = attributes.canvas_layout(images.shape[1])
+    branches = [
+        functools.partial(
+            attributes.edit_attribute, attribute=name, amount=amount, layout=layout
+        )
+        for name in attributes.attribute_names(attribute)
+    ]
+    edited, where = any_of(seed, branches, images)
+    drawn = ops.clip(regenerate(edited, seed, context, model, 0.0), 0.0, 1.0)
+    return images + attributes.redrawn(region, where, layout) * (drawn - images)
+
+
+def edit_real(images, rng, context, attribute, amount, region, model):
+    """On uint8; `*` draws one attribute for every image."""
+    layout = attributes.canvas_layout(images.shape[1])
+    names = attributes.attribute_names(attribute)
+    edited, weights = [], []
+    for image, share in zip(images, amount, strict=True):
+        picture, where = attributes.edit_attribute(
+            image[None].astype(np.float32) / 255,
+            names[rng.integers(len(names))],
+            share,
+            layout,
+        )
+        edited.append(to_uint8(255 * ops.convert_to_numpy(picture[0])))
+        weight = attributes.redrawn(region, where, layout)
+        weights.append(ops.convert_to_numpy(weight)[0])
+    drawn = regenerate_real(
+        np.stack(edited), rng, context, model, np.zeros(len(images))
+    )
+    return to_uint8(images + np.stack(weights) * (drawn - images.astype(np.float32)))

@@ -58,3 +58,12 @@ class StatelessSeed(keras.random.SeedGenerator):
 def uniform(seed, shape, low, high):
     """Returns float32 [*shape] drawn uniformly from [low, high); bounds broadcast."""
     return low + (high - low) * keras.random.uniform(shape, seed=seed)
+
+
+def any_of(seed, branches, *operands):
+    """Runs one of several functions, drawn once, on the operands."""
+    if len(branches) == 1:
+        return branches[0](*operands)
+    index = ops.floor(uniform(seed, (), 0.0, float(len(branches))))
+    index = ops.cast(ops.minimum(index, len(branches) - 1.0), "int32")
+    return ops.switch(index, branches, *operands)

@@ -170,17 +170,22 @@ def build_encoder(
     x = layers.Conv2D(48, 3, padding="same", dtype="float32", name="head")(x)
     x = DepthToSpace(4, dtype="float32", name="residual_pixels")(x)
 
-    # One pattern per bit, independent of the cover: without this path 64 bits need
-    # several times as many steps to leave chance.
-    grid = PATTERN_SIZE
-    pattern = layers.Dense(
-        grid * grid * 3, use_bias=False, dtype="float32", name="pattern"
-    )(signs)
-    pattern = layers.Reshape((grid, grid, 3), name="pattern_grid")(pattern)
-    pattern = layers.UpSampling2D(
-        size // grid, interpolation="bilinear", dtype="float32", name="pattern_pixels"
-    )(pattern)
-    residual = layers.Add(dtype="float32", name="residual")([x, pattern])
+    residual = x
+    if config.linear_path:
+        # One pattern per bit, independent of the cover: without this path 64 bits need
+        # several times as many steps to leave chance.
+        grid = PATTERN_SIZE
+        pattern = layers.Dense(
+            grid * grid * 3, use_bias=False, dtype="float32", name="pattern"
+        )(signs)
+        pattern = layers.Reshape((grid, grid, 3), name="pattern_grid")(pattern)
+        pattern = layers.UpSampling2D(
+            size // grid,
+            interpolation="bilinear",
+            dtype="float32",
+            name="pattern_pixels",
+        )(pattern)
+        residual = layers.Add(dtype="float32", name="residual")([x, pattern])
 
     if config.texture_mask:
         residual = TextureMask(

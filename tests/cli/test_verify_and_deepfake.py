@@ -60,11 +60,12 @@ def test_deepfake_and_verify(faketagger, tmp_path, photo, swap_model, capsys):
     [
         ("graphicswap", ["--donor=composite1"], "swapped to composite1"),
         ("reenact", ["--expression=mouth=0.8,turn=0.4"], "given another expression"),
+        ("edit", ["--attribute=glasses", "--amount=1"], "edited: glasses by 1"),
         ("regenerate", ["--noise=0.1"], "with noise 0.1"),
     ],
 )
 def test_other_methods(faketagger, tmp_path, photo, capsys, method, flags, told):
-    if method == "regenerate":
+    if method in ("edit", "regenerate"):
         config = LatentConfig(channels=2, width=4, blocks=0)
         save_latent(tmp_path / "latent", config, build_latent(config))
         flags = [*flags, f"--latent={tmp_path / 'latent'}"]
@@ -79,6 +80,10 @@ def test_other_methods(faketagger, tmp_path, photo, capsys, method, flags, told)
     ("flags", "message"),
     [
         (["--method=reenact", "--donor=drawn1"], "--donor is for --method=graphicswap"),
+        (["--latent=unseen"], "--latent is for --method=edit or regenerate"),
+        (["--method=edit", "--attribute=hat"], "no attribute 'hat'. Accepted: blond"),
+        (["--method=edit", "--amount=2"], "amount must be from 0 to 1. Received: 2"),
+        (["--method=edit", "--region=hat"], "no region 'hat'. Accepted: face, canvas"),
         (["--noise=0.1"], "--noise is for --method=regenerate"),
         (["--method=regenerate", "--noise=9"], "--noise must be from 0 to 2"),
         (["--method=reenact", "--expression=grin=1"], "no argument 'grin'"),

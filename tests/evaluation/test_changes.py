@@ -24,7 +24,11 @@ def scene(seed=0):
 
 
 # These need a model.
-MODELLED = [n for n in CHANGES if "deepfake" in n or "regenerated" in n]
+MODELLED = [
+    n
+    for n in CHANGES
+    if n.startswith(("deepfake", "large deepfake", "edited", "regen"))
+]
 
 
 @pytest.mark.parametrize("name", [n for n in CHANGES if n not in MODELLED])
@@ -73,6 +77,8 @@ def test_a_swap_without_a_model_is_named(photo):
         changes.swap(photo, scene())
     with pytest.raises(ValueError, match="needs a latent model"):
         changes.regenerate(photo, scene())
+    with pytest.raises(ValueError, match="attribute needs a latent model"):
+        changes.edit(photo, scene())
 
 
 def test_a_regenerated_photo_went_through_the_model(photo):
@@ -82,6 +88,18 @@ def test_a_regenerated_photo_went_through_the_model(photo):
     assert changed.shape == photo.shape and np.any(changed != photo)
     noisy = changes.regenerate(photo, modelled, 0.5)
     assert np.any(noisy != changed)
+
+
+def test_an_edit_goes_through_the_model_and_is_drawn_by_the_generator(photo):
+    model = build_latent(LatentConfig(channels=2, width=4, blocks=0))
+    modelled = [dataclasses.replace(scene(s), latent=model) for s in (0, 0, 1, 2)]
+    first, again, *others = (changes.edit(photo, s) for s in modelled)
+    np.testing.assert_array_equal(first, again)
+    assert any(np.any(first != other) for other in others)
+    canvas = changes.edit(photo, modelled[0], "canvas")
+    changed = [np.any(p != photo, axis=-1).mean() for p in (first, canvas)]
+    # The canvas is a sixth of the photo, and the face half of the canvas.
+    assert 0.04 < changed[0] < 0.75 * changed[1]
 
 
 def test_a_face_alone_is_its_box(photo):
