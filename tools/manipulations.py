@@ -74,8 +74,9 @@ TAIL = f"""## Attribute editing
 
 ![attributes]({FOLDER}/{ATTRIBUTES_FILE})
 
-In each row the canvas as it was, then {", ".join(f"`{a}`" for a in ATTRIBUTES)}, all
-with `amount=1`, redrawn by the latent model `unseen`. A smile is `reenact(smile=1)`.
+In each row the canvas as it was, then
+{", ".join(f"`{a}`" for a in ATTRIBUTES)},
+all with `amount=1`, redrawn by the latent model `unseen`. A smile is `reenact`'s.
 
 The paper edits attributes with conditional GANs: one network takes a face and the
 attributes wanted, and draws the whole face anew. **No conditional generator is trained
