@@ -98,9 +98,9 @@ What that means:
   figures after `edit` are figures of this editor and no promise for another one;
 - the edit itself is the same rule for everybody, made to change a tag as an edit does,
   not to deceive. It looks right on portraits before plain walls. It follows five
-  landmarks and no pose, so that glasses sit askew on a turned head; it leaves hair alone
-  that has the colour of the wall or of the skin, and on a cap, very short hair or a busy
-  background it recolours what is no hair.
+  landmarks and no pose, so that glasses sit askew on a turned head; it leaves hair
+  alone that has the colour of the wall or of the skin, and on a cap, very short hair or
+  a busy background it recolours what is no hair.
 """
 
 
