@@ -75,6 +75,10 @@ def test_inputs_of_the_encoder():
     ("fields", "message"),
     [
         ({"image_size": 100}, "image_size.*100"),
+        (
+            {"strength": "visibility", "outside": "black", "linear_path": False},
+            "needs the linear path. Received: linear_path=False",
+        ),
         ({"image_size": "64"}, "image_size.*'64'"),
         ({"payload_bits": 65}, "payload_bits \\+ crc_bits.*65 \\+ 4 > 64"),
         ({"message_bits": 0}, "message_bits.*0"),

@@ -74,8 +74,9 @@ TAIL = f"""## Attribute editing
 
 ![attributes]({FOLDER}/{ATTRIBUTES_FILE})
 
-In each row the canvas as it was, then {", ".join(f"`{a}`" for a in ATTRIBUTES)}, all
-with `amount=1`, redrawn by the latent model `unseen`. A smile is `reenact(smile=1)`.
+In each row the canvas as it was, then
+{", ".join(f"`{a}`" for a in ATTRIBUTES)},
+all with `amount=1`, redrawn by the latent model `unseen`. A smile is `reenact`'s.
 
 The paper edits attributes with conditional GANs: one network takes a face and the
 attributes wanted, and draws the whole face anew. **No conditional generator is trained
@@ -95,9 +96,11 @@ What that means:
 - the autoencoder was trained to keep a picture, at about 30 dB, and has no adversary. A
   GAN may keep less (a narrow bottleneck) or more (connections around it), so that
   figures after `edit` are figures of this editor and no promise for another one;
-- the edit itself is the same rule for everybody. It follows five landmarks and no pose,
-  knows nothing of what lies before a face, and leaves hair alone that has the colour of
-  the wall behind it. It is made to change a tag as an edit does, not to deceive.
+- the edit itself is the same rule for everybody, made to change a tag as an edit does,
+  not to deceive. It looks right on portraits before plain walls. It follows five
+  landmarks and no pose, so that glasses sit askew on a turned head; it leaves hair
+  alone that has the colour of the wall or of the skin, and on a cap, very short hair or
+  a busy background it recolours what is no hair.
 """
 
 

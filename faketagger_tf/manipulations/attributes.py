@@ -17,6 +17,7 @@ from keras import ops
 from faketagger_tf.manipulations import mesh
 from faketagger_tf.manipulations.lab import from_lab, to_lab
 from faketagger_tf.manipulations.photometric import gaussian_blur
+from faketagger_tf.manipulations.random import any_of
 from faketagger_tf.photos.canvas import LANDMARKS
 
 # Mean colour, L*a*b*, that hair and skin are moved to.
@@ -339,18 +340,22 @@ def _recolour(values, weights, target, flattest: float):
     return ops.concatenate([light, colour], axis=-1)
 
 
-def edit_attribute(images, attribute: str, amount, layout: Layout):
+def edit_attribute(images, attribute: str, amount, layout: Layout, seed=None):
     """Edits one attribute of faces, before anything is synthesised anew.
 
     Args:
         images: float32 [B, S, S, 3] RGB, about [0, 1], of static shape.
-        attribute: one of `ATTRIBUTES`.
+        attribute: one of `ATTRIBUTES`, or `*` for one that the seed draws.
         amount: number or [B] in [0, 1].
         layout: where the faces are, S pixels a side.
+        seed: `StatelessSeed`; needed for `*` alone.
 
     Returns:
         (float32 [B, S, S, 3] in [0, 1], float32 [B, S, S, 1] in [0, 1]): the pictures,
         and where they were edited.
+
+    Raises:
+        ValueError: there is no such attribute.
 
     Example:
         >>> grey = np.full([1, 64, 64, 3], 0.5, np.float32)
@@ -359,19 +364,26 @@ def edit_attribute(images, attribute: str, amount, layout: Layout):
         True
     """
     amount = ops.reshape(ops.cast(amount, "float32"), [-1, 1, 1, 1])
-    if attribute == "glasses":
-        return _add_glasses(ops.clip(images, 0.0, 1.0), amount, layout)
     values = to_lab(images)
-    skin, hair = find_regions(values, layout)
-    if attribute in HAIR:
-        where, changed = hair, _recolour(values, hair, HAIR[attribute], 0.3)
-    elif attribute in SKIN:
-        where, changed = skin, _recolour(values, skin, SKIN[attribute], 0.5)
-    elif attribute == "beard":
-        where, changed = _grow_beard(values, skin, hair, layout)
-    else:
-        where, changed = _age(values, skin, hair, layout)
+    branches = [
+        functools.partial(_changed, attribute=name, layout=layout)
+        for name in attribute_names(attribute)
+    ]
+    changed, where = any_of(seed, branches, values, *find_regions(values, layout))
     return from_lab(values + amount * where * (changed - values)), where
+
+
+def _changed(values, skin, hair, attribute: str, layout: Layout):
+    """Colours of an attribute at its full amount, and where it is: L*a*b*, weights."""
+    if attribute in HAIR:
+        return _recolour(values, hair, HAIR[attribute], 0.3), hair
+    if attribute in SKIN:
+        return _recolour(values, skin, SKIN[attribute], 0.5), skin
+    if attribute == "beard":
+        return _grow_beard(values, skin, hair, layout)
+    if attribute == "glasses":
+        return _add_glasses(values, layout)
+    return _age(values, skin, hair, layout)
 
 
 def attribute_names(name: str) -> tuple[str, ...]:
@@ -404,14 +416,14 @@ def redrawn(region: str, where, layout: Layout):
     return ops.maximum(where, layout.face)
 
 
-def _add_glasses(images, amount, layout: Layout):
+def _add_glasses(values, layout: Layout):
     frame, lens, glint = layout.glasses
     shade = gaussian_blur(frame[None], max(0.5, 0.02 / layout.pixel))
-    images = images * (1 - 0.35 * amount * shade - 0.06 * amount * lens)
-    images = images + amount * 0.16 * glint * (1 - images)
-    images = images + amount * frame * (np.array(FRAME, np.float32) - images)
-    where = ops.clip(shade * 2 + lens, 0.0, 1.0)
-    return images, ops.broadcast_to(where, (*images.shape[:3], 1))
+    images = from_lab(values) * (1 - 0.35 * shade - 0.06 * lens)
+    images = images + 0.16 * glint * (1 - images)
+    images = images + frame * (np.array(FRAME, np.float32) - images)
+    where = ops.clip(shade * 3 + lens, 0.0, 1.0)
+    return to_lab(images), ops.broadcast_to(where, (*values.shape[:3], 1))
 
 
 def _grow_beard(values, skin, hair, layout: Layout):
@@ -424,7 +436,7 @@ def _grow_beard(values, skin, hair, layout: Layout):
     changed = ops.concatenate([light, colour], axis=-1)
     # Sparse hair lets skin through between its strands.
     thick = ops.clip(1.4 * layout.beard - 0.6 * layout.strands + 0.1, 0.0, 0.95)
-    return thick * ops.minimum(layout.beard * 3, 1.0) * skin, changed
+    return changed, thick * ops.minimum(layout.beard * 3, 1.0) * skin
 
 
 def _age(values, skin, hair, layout: Layout):
@@ -440,4 +452,4 @@ def _age(values, skin, hair, layout: Layout):
     grey = values + streaks * (grey - values)
     total = ops.maximum(skin + hair, 1e-3)
     changed = (skin * aged + hair * grey) / total
-    return ops.clip(skin + hair, 0.0, 1.0), changed
+    return changed, ops.clip(skin + hair, 0.0, 1.0)

@@ -20,7 +20,7 @@ from faketagger_tf.manipulations.face import (
 )
 from faketagger_tf.manipulations.geometry import bilinear_warp
 from faketagger_tf.manipulations.photometric import to_uint8
-from faketagger_tf.manipulations.random import any_of, uniform
+from faketagger_tf.manipulations.random import uniform
 from faketagger_tf.photos.canvas import LANDMARKS
 
 
@@ -114,13 +114,7 @@ def reenact_real(images, rng, context, **expression):
 def edit(images, seed, context, attribute, amount, region, model):
     """Differentiable; `*` draws one attribute for the whole batch."""
     layout = attributes.canvas_layout(images.shape[1])
-    branches = [
-        functools.partial(
-            attributes.edit_attribute, attribute=name, amount=amount, layout=layout
-        )
-        for name in attributes.attribute_names(attribute)
-    ]
-    edited, where = any_of(seed, branches, images)
+    edited, where = attributes.edit_attribute(images, attribute, amount, layout, seed)
     drawn = ops.clip(regenerate(edited, seed, context, model, 0.0), 0.0, 1.0)
     return images + attributes.redrawn(region, where, layout) * (drawn - images)
 

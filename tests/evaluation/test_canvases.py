@@ -73,6 +73,7 @@ def test_perfect_reading(encoder, covers):
     assert report["manipulations"]["identity"] == {
         "bit_accuracy": 1.0,
         "word_error_rate": 0.0,
+        "hard_word_error_rate": 0.0,
         "raw_word_error_rate": 0.0,
         "words": COUNT,
         "bit_accuracy_by_lightness": [1.0, 1.0, 1.0],
@@ -90,6 +91,18 @@ def test_words_with_one_weak_wrong_bit_are_corrected(encoder, covers):
     assert row["bit_accuracy"] == pytest.approx(1 - (10 + 160) / (16 * COUNT))
     assert row["raw_word_error_rate"] == pytest.approx(20 / COUNT)
     assert row["word_error_rate"] == pytest.approx(10 / COUNT)
+
+
+def test_hard_decoding_is_reported_beside_soft(encoder, covers):
+    _, bits = embedded_bits(3)
+    logits = 8.0 * bits - 4.0
+    # Three weak bits of the payload are wrong: more than 16 bits correct without
+    # knowing which ones are weak.
+    logits[:10, 1:6:2] *= -0.1
+    report, _ = run(encoder, covers, oracle(logits))
+    row = report["manipulations"]["identity"]
+    assert row["word_error_rate"] == 0
+    assert row["hard_word_error_rate"] == pytest.approx(10 / COUNT)
 
 
 def test_psnr_is_measured_on_uint8(encoder, covers):

@@ -68,6 +68,14 @@ def test_message_reaches_the_residual(batch):
     assert np.abs(np.asarray(encoder(batch)) - np.asarray(encoder(other))).max() > 1e-3
 
 
+def test_the_linear_path_can_be_left_out():
+    names = [
+        {layer.name for layer in build_encoder(TaggerConfig(linear_path=linear)).layers}
+        for linear in (True, False)
+    ]
+    assert "pattern" in names[0] and not any("pattern" in n for n in names[1])
+
+
 def test_decoder_gives_unbounded_logits(batch):
     decoder = build_decoder(TaggerConfig(**TINY))
     assert decoder(batch["cover"]).shape == (3, 8)
