@@ -43,7 +43,6 @@ class TagPhotos(WorkOnPhotos):
         """Loads the tagger and opens the registry."""
         values = self._values
         tagger, registry = common.load_tagger(values), common.open_registry(values)
-        strength, promise = common.choose_strength(values, tagger)
         from faketagger_tf.registry.jobs import tag_once
 
         return functools.partial(
@@ -51,16 +50,8 @@ class TagPhotos(WorkOnPhotos):
             tagger,
             registry,
             read=storage.read_if_there,
-            owner=values.owner,
-            note=values.note,
-            thumbnail=values.thumbnail,
-            strength=strength,
-            promise=promise,
-            refine=values.refine,
-            check=values.check,
-            quality=values.quality,
-            retag=values.retag,
-            strict=values.strict,
+            **common.record_options(values),
+            **common.photo_options(values, tagger),
         )
 
     def work(self, tag, data: bytes, path: str, output: str) -> Iterator[dict]:

@@ -45,7 +45,7 @@ class FaceswapOptions(Checked):
     )
 
 
-class FaceswapTrainer:
+class FaceswapTrainer(loop.SummedSteps):
     """One step restores `batch_size` faces of every identity."""
 
     def __init__(
@@ -86,24 +86,6 @@ class FaceswapTrainer:
             shard_count=shard_count,
             shard_index=shard_index,
         )
-
-    def train_loop_begin(self) -> None:
-        """Starts a window of metrics."""
-        self._window: list[dict] = []
-
-    @tf.function
-    def _distributed_step(self, batch, step):
-        return loop.run_and_sum(self.strategy, self._replica_step, batch, step)
-
-    def train_step(self, iterator) -> dict:
-        """Runs one step on all replicas and returns its terms."""
-        terms = self._distributed_step(next(iterator), self.step)
-        self._window.append(terms)
-        return terms
-
-    def train_loop_end(self) -> dict[str, float]:
-        """Returns the window's mean terms."""
-        return loop.window_means(self._window)
 
     def _loss_and_gradients(self, batch, step, replica):
         seed = StatelessSeed(tf.stack([step + 1_000_003 * self.options.seed, replica]))

@@ -94,7 +94,7 @@ def _patches(batches: tf.data.Dataset) -> np.ndarray:
     return images.reshape(-1, DOWN, DOWN, 3)
 
 
-class LatentTrainer:
+class LatentTrainer(loop.SummedSteps):
     """One step restores `batch_size` crops from their latents."""
 
     def __init__(
@@ -123,23 +123,9 @@ class LatentTrainer:
             self._loss_and_gradients, self.options.jit_compile
         )
 
-    def train_loop_begin(self) -> None:
-        """Starts a window of metrics."""
-        self._window: list[dict] = []
-
-    @tf.function
-    def _distributed_step(self, batch, step):
-        return loop.run_and_sum(self.strategy, self._replica_step, batch, step)
-
-    def train_step(self, iterator) -> dict:
-        """Runs one step on all replicas and returns its terms."""
-        terms = self._distributed_step(next(iterator), self.step)
-        self._window.append(terms)
-        return terms
-
     def train_loop_end(self) -> dict[str, float]:
         """Returns the window's mean terms, and the PSNR in dB that they amount to."""
-        means = loop.window_means(self._window)
+        means = super().train_loop_end()
         return {**means, "psnr": float(-10 * np.log10(max(means["mse"], 1e-10)))}
 
     def _loss_and_gradients(self, images, step, replica):

@@ -698,6 +698,32 @@ def window_means(window: list[dict]) -> dict[str, float]:
     }
 
 
+class SummedSteps:
+    """A trainer's first three methods, where all that a step gives is a sum of terms.
+
+    What inherits has `strategy`, the variable `step`, and `_replica_step(batch, step)`,
+    which returns a replica's terms by name.
+    """
+
+    def train_loop_begin(self) -> None:
+        """Starts a window of metrics."""
+        self._window: list[dict] = []
+
+    @tf.function
+    def _distributed_step(self, batch, step):
+        return run_and_sum(self.strategy, self._replica_step, batch, step)
+
+    def train_step(self, iterator) -> dict:
+        """Runs one step on all replicas and returns its terms."""
+        terms = self._distributed_step(next(iterator), self.step)
+        self._window.append(terms)
+        return terms
+
+    def train_loop_end(self) -> dict[str, float]:
+        """Returns the window's mean terms."""
+        return window_means(self._window)
+
+
 def _saved_step(manager: tf.train.CheckpointManager) -> str:
     latest = manager.latest_checkpoint
     return latest.rsplit("-", 1)[-1] if latest else "0 (none yet)"

@@ -206,6 +206,36 @@ def choose_strength(values, tagger) -> tuple[float | None, str | None]:
     return None, None
 
 
+def tagging_options(values, tagger) -> dict:
+    """How photos and clips are tagged, as `tag_file` and `tag_clip` take it."""
+    strength, promise = choose_strength(values, tagger)
+    return {
+        "strength": strength,
+        "promise": promise,
+        "check": values.check,
+        "retag": values.retag,
+        "strict": values.strict,
+    }
+
+
+def photo_options(values, tagger) -> dict:
+    """The same, and what is for photos alone."""
+    return {
+        **tagging_options(values, tagger),
+        "refine": values.refine,
+        "quality": values.quality,
+    }
+
+
+def record_options(values) -> dict:
+    """What goes on record, as everything that tags into a registry takes it."""
+    return {
+        "owner": values.owner,
+        "note": values.note,
+        "thumbnail": values.thumbnail,
+    }
+
+
 def list_photos(folder: str, extensions: Sequence[str]) -> list[str]:
     """The photos below a folder; says on standard error what was passed over."""
     from faketagger_tf.files import find_files

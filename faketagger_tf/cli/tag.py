@@ -158,7 +158,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
     from faketagger_tf.tagging.file_jobs import TAG_COLUMNS, tag_file
 
     tagger = common.load_tagger(values)
-    decibels, promise = common.choose_strength(values, tagger)
+    options = common.photo_options(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -168,12 +168,7 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
         from faketagger_tf.registry.jobs import recorded, tag_into_registry
 
         tag = functools.partial(
-            tag_into_registry,
-            tagger,
-            registry,
-            owner=values.owner,
-            note=values.note,
-            thumbnail=values.thumbnail,
+            tag_into_registry, tagger, registry, **common.record_options(values)
         )
 
         def done(output: str) -> bool:
@@ -210,16 +205,10 @@ def _run(values, plan: list[tuple[str, str]], single: bool, registry, signer) ->
                     path,
                     output,
                     payload=payload,
-                    strength=decibels,
-                    promise=promise,
-                    refine=values.refine,
-                    check=values.check,
-                    quality=values.quality,
-                    retag=values.retag,
-                    strict=values.strict,
                     preserve=values.preserve,
                     signer=signer,
                     before_writing=before_writing,
+                    **options,
                 )
                 written.add(_identity(output))
         except Exception as error:

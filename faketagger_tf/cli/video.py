@@ -66,7 +66,7 @@ def tag(values) -> int:
     from faketagger_tf.video.jobs import TAG_COLUMNS, tag_clip
 
     tagger = common.load_tagger(values)
-    decibels, promise = common.choose_strength(values, tagger)
+    options = common.tagging_options(values, tagger)
     payload = values.payload
     if payload is not None:
         payload = parse_payload(payload, tagger.config.payload_bits)
@@ -79,24 +79,18 @@ def tag(values) -> int:
                 tag_clip_into_registry,
                 tagger,
                 registry,
-                owner=values.owner,
-                note=values.note,
-                thumbnail=values.thumbnail,
+                **common.record_options(values),
             )
         report = common.Report(values, TAG_COLUMNS, _tag_text, append=True)
         row = tag_one(
             values.source,
             values.target,
             payload,
-            strength=decibels,
-            promise=promise,
-            check=values.check,
             crf=values.crf,
             preset=values.preset,
-            retag=values.retag,
-            strict=values.strict,
             watch=_shown,
             before_writing=lambda temporary, row: report.record(row),
+            **options,
         )
     report.show(row)
     report.close()
