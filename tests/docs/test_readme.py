@@ -3,11 +3,10 @@
 import re
 import subprocess
 
-import numpy as np
 import pytest
+import skimage.data
 import support
 
-from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.photos import read_photo, write_image
 
 README = (support.ROOT / "README.md").read_text("utf-8")
@@ -25,9 +24,8 @@ def folder(tmp_path):
     """With a photo of a face, photo.jpg and photo.png."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    photo = draw_photo(identity_from_seed(3), np.random.default_rng(3), 256)[0]
     for name in ("photo.jpg", "photo.png"):
-        write_image(folder / name, photo)
+        write_image(folder / name, skimage.data.astronaut())
     return folder
 
 
