@@ -5,7 +5,8 @@ import { areaResize, canvasSide, corners } from "./canvas.js";
 const TIGHT = 0.625; // Side of what a tight reading looks at, as a share of the canvas.
 const GREY = 0.5; // What it paints the rest.
 const [SHIFT, SCALE, TURN] = [0.025, 0.07, 4.5]; // Share of the canvas; factor; degrees.
-const REFINED = 2; // Places of the grid around which the fine steps are tried.
+const CLIMBS = 3; // Places of the grid from which a tag is climbed to.
+const STRIDES = [0.5, 0.5, 0.25]; // Of a climb, in steps of the grid, one after the other.
 const MIRRORED_RINGS = 2; // That are looked at as a mirror shows the photo.
 
 // So many steps of the grid, as `move` takes them: [right, down, scale, turn].
@@ -28,16 +29,14 @@ function makeRings() {
 }
 
 const RINGS = makeRings();
-const FINE = [
-  ...[-1, 0, 1].flatMap((right) =>
-    [-1, 0, 1].filter((down) => right || down).map((down) => step(right / 2, down / 2, 0, 0)),
-  ),
-  ...[[-1, 0], [1, 0], [0, -1], [0, 1]].map(([scale, turn]) => step(0, 0, scale / 2, turn / 2)),
-];
+const AROUND = [0, 1, 2, 3].flatMap((axis) =>
+  [1, -1].map((sign) => [0, 1, 2, 3].map((other) => (other === axis ? sign : 0))),
+);
 const MIRRORED = RINGS.slice(0, MIRRORED_RINGS);
 
 /** At how many places a face is read: part of the p-value. */
-export const PLACES = 4 + RINGS.flat().length + REFINED * FINE.length + MIRRORED.flat().length;
+export const PLACES =
+  4 + RINGS.flat().length + CLIMBS * STRIDES.length * AROUND.length + MIRRORED.flat().length;
 
 /** The same place, read as a mirror shows it. */
 export const mirror = ([a, b, c, d, e, f], size) => [-a, -b, size - c, d, e, f];
@@ -77,15 +76,10 @@ function best(readings, count = 1) {
     .slice(0, count);
 }
 
-/** Leaves out places that are there already, to 1/10,000 of a canvas. */
-function distinct(matrices, size) {
-  const places = new Map();
-  for (const matrix of matrices) {
-    const side = canvasSide(matrix, size);
-    const key = corners(matrix, size).flat().map((value) => Math.round((10_000 * value) / side));
-    if (!places.has(key.join())) places.set(key.join(), matrix);
-  }
-  return [...places.values()];
+/** What tells places apart, to 1/10,000 of a canvas. */
+function key(matrix, size) {
+  const side = canvasSide(matrix, size);
+  return corners(matrix, size).flat().map((value) => Math.round((10_000 * value) / side)).join();
 }
 
 /** The photo, a whole number of times smaller: a search reads it many times. */
@@ -130,10 +124,18 @@ export async function search(photo, matrix, size, read) {
   for (const ring of RINGS) {
     if (await look(ring.map((one) => move(matrix, size, one)), straight)) return best(straight)[0];
   }
-  const fine = best(straight, REFINED).flatMap((top) =>
-    FINE.map((one) => move(top.matrix, size, one)),
-  );
-  if (await look(distinct(fine, size), straight)) return best(straight)[0];
+  const known = new Set(straight.map((reading) => key(reading.matrix, size)));
+  for (let top of best(straight, CLIMBS)) {
+    for (const stride of STRIDES) {
+      const around = AROUND.map((one) =>
+        move(top.matrix, size, step(...one.map((part) => stride * part))),
+      );
+      const fresh = around.filter((place) => !known.has(key(place, size)));
+      for (const place of fresh) known.add(key(place, size));
+      if (fresh.length && (await look(fresh, straight))) return best(straight)[0];
+      top = best([top, ...straight.slice(straight.length - fresh.length)])[0];
+    }
+  }
   const way = mirror(matrix, size);
   for (const ring of MIRRORED) {
     if (await look(ring.map((one) => move(way, size, one)), mirrored)) break;

@@ -8,7 +8,7 @@ at `PLACES` places:
   crop, or black after a turn), as the photo is and as a mirror shows it;
 - on a grid around it, in rings of growing distance: scaled, turned, shifted, and at
   most two or three of these at once;
-- half a step around the best two of the grid;
+- uphill from the best three of the grid, in half and quarter steps;
 - as a mirror shows it on the grid's first rings. A mirror hardly moves landmarks.
 
 Everyday copies move a canvas by less than 1 pixel of 128, 2% and 1 degree. A deepfake
@@ -59,24 +59,21 @@ def _make_rings() -> list[list[Step]]:
 
 
 _RINGS = _make_rings()
-_FINE = [
-    _step(right / 2, down / 2, 0, 0)
-    for right, down in itertools.product((-1, 0, 1), repeat=2)
-    if (right, down) != (0, 0)
-] + [
-    _step(0, 0, scale / 2, turn / 2)
-    for scale, turn in ((-1, 0), (1, 0), (0, -1), (0, 1))
+_CLIMBS = 3  # Places of the grid from which a tag is climbed to.
+_STRIDES = (0.5, 0.5, 0.25)  # Of a climb, in steps of the grid, one after the other.
+_AROUND = [
+    tuple(sign * (axis == other) for other in range(4))
+    for axis in range(4)
+    for sign in (1, -1)
 ]
 WAYS = 2  # As the photo is, and mirrored.
-_REFINED = 2  # Places of the grid around which the fine steps are tried.
 _MIRRORED_RINGS = 2  # That are looked at as a mirror shows the photo.
-# The canvas and its tight view, both ways; the grid and the fine steps; the mirrored
-# rings. Where the best two of the grid are neighbours, some of their fine steps are one
-# place and are looked at once.
+# The canvas and its tight view, both ways; the grid; the climbs; the mirrored rings.
+# Where two climbs meet, what has been looked at is not looked at again.
 PLACES = (
     WAYS * 2
     + sum(map(len, _RINGS))
-    + _REFINED * len(_FINE)
+    + _CLIMBS * len(_STRIDES) * len(_AROUND)
     + sum(map(len, _RINGS[:_MIRRORED_RINGS]))
 )
 DIRECTIONS = 4  # In which a photo is looked at where no face stands upright.
@@ -195,10 +192,18 @@ def search(
     for ring in _RINGS:
         if look([canvas.move(size, *step) for step in ring], straight):
             return min(straight, key=rank)
-    tops = sorted(straight, key=rank)[:_REFINED]
-    fine = [top.canvas.move(size, *step) for top in tops for step in _FINE]
-    if look(_distinct(fine, size), straight):
-        return min(straight, key=rank)
+    known = {_key(reading.canvas, size) for reading in straight}
+    for top in sorted(straight, key=rank)[:_CLIMBS]:
+        for stride in _STRIDES:
+            steps = (_step(*(stride * part for part in one)) for one in _AROUND)
+            around = {
+                _key(c, size): c for c in (top.canvas.move(size, *s) for s in steps)
+            }
+            new = [place for key, place in around.items() if key not in known]
+            known |= around.keys()
+            if new and look(new, straight):
+                return min(straight, key=rank)
+            top = min([top, *straight[len(straight) - len(new) :]], key=rank)
     way = canvas.mirror(size)
     for ring in _RINGS[:_MIRRORED_RINGS]:
         if look([way.move(size, *step) for step in ring], mirrored):
@@ -206,13 +211,10 @@ def search(
     return min([*straight, *mirrored, *tight], key=rank)
 
 
-def _distinct(canvases: list[Canvas], size: int) -> list[Canvas]:
-    """Leaves out places that are there already, to 1/10,000 of a canvas."""
-    places = {}
-    for canvas in canvases:
-        corners = canvas.corners(size) / canvas.side(size)
-        places.setdefault(tuple(np.rint(10_000 * corners).ravel()), canvas)
-    return list(places.values())
+def _key(canvas: Canvas, size: int) -> tuple[float, ...]:
+    """What tells places apart, to 1/10,000 of a canvas."""
+    corners = canvas.corners(size) / canvas.side(size)
+    return tuple(np.rint(10_000 * corners).ravel())
 
 
 def _factor(canvas: Canvas, size: int) -> int:
