@@ -4,9 +4,11 @@ A Laplacian pyramid of opponent channels: one band for each octave of detail, as
 has channels of its own for each. A band's change is weighted by what a level of it
 shows, divided by what the photo's own detail hides in that band (contrast masking;
 Legge and Foley 1980), and pooled over pixels with an exponent of 4, so that the places
-where a tag shows best decide. Weights and masks were set such that band-limited noise
-of one level has the same FLIP (Andersson et al. 2020) in every band, at the photo's own
-size and enlarged three times, within the factors that docs/training-log.md states.
+where a tag shows best decide. The weights lie between two measures of what is seen:
+FLIP (Andersson et al. 2020), for which a level of fine colour weighs 1.4 times one of
+luma, and ColorVideoVDP (Mantiuk et al. 2024), for which it weighs a sixth; broad colour
+weighs as much as its distance in CIE Lab. docs/training-log.md has both measures of a
+tag's parts.
 
 PSNR is no budget: at one PSNR a residual may be unseen or be a stain on a plain wall.
 """
@@ -27,27 +29,26 @@ _TO_YCC = np.array(
     ],
     np.float32,
 )
-# What one level of luma, Cb and Cr shows: distances in CIE Lab, luma being 1.
-_CHANNELS = np.array([1.0, 3.1, 2.4], np.float32)
-# Weights of each band (finest first) and channel, for a canvas pixel that is one photo
-# pixel, and for one that is three, which the eye sees as coarser detail.
-_OWN_SIZE = _CHANNELS * np.array(
+# What one level of luma, Cb and Cr shows in each band, finest first, for a canvas pixel
+# that is one photo pixel, and for one that is three, which the eye sees as coarser
+# detail. Fine changes of colour show least, broad ones are stains on a plain wall.
+_OWN_SIZE = np.array(
     [
-        [0.6, 0.35, 0.5],
-        [1.05, 0.8, 1.0],
-        [1.25, 1.2, 1.3],
-        [1.6, 1.4, 1.4],
-        [1.8, 1.4, 1.4],
+        [1.1, 0.8, 0.9],
+        [1.5, 1.3, 1.3],
+        [1.6, 2.0, 1.8],
+        [1.45, 3.0, 2.6],
+        [1.3, 3.6, 3.0],
     ],
     np.float32,
 )
-_ENLARGED = _CHANNELS * np.array(
+_ENLARGED = np.array(
     [
-        [0.75, 0.4, 0.55],
-        [1.45, 1.0, 1.2],
-        [1.45, 1.3, 1.4],
-        [1.6, 1.4, 1.4],
-        [1.8, 1.4, 1.4],
+        [1.35, 0.9, 1.0],
+        [1.9, 1.6, 1.6],
+        [1.8, 2.4, 2.0],
+        [1.35, 3.2, 2.7],
+        [1.2, 3.8, 3.1],
     ],
     np.float32,
 )

@@ -59,14 +59,15 @@ def test_large_faces_show_more():
         assert seen(residual, plain, ENLARGED) > 1.15 * seen(residual, plain)
 
 
-@pytest.mark.parametrize(("enlarged", "factor"), [(1, 6.0), (3, 2.0)])
+@pytest.mark.parametrize(("enlarged", "factor"), [(1, 6.0), (3, 2.5)])
 @pytest.mark.parametrize("colour", [GREY, BLUE])
 def test_flip_sees_one_level_alike_in_every_band(colour, enlarged, factor):
     """Three octaves scaled to one visibility; FLIP is the independent source.
 
     At the canvas's own size FLIP hardly sees the finest octave; the budget judges it as
-    somebody who enlarges the photo does. FLIP is a NumPy program, so that nothing but
-    rounding differs between processors.
+    somebody who enlarges the photo does. Enlarged, it judges the finest octave more
+    strictly than FLIP, because ColorVideoVDP does. FLIP is a NumPy program, so that
+    nothing but rounding differs between processors.
     """
     flip = pytest.importorskip("flip_evaluator")
     plain = np.full([SIDE * enlarged, SIDE * enlarged, 3], 0.6, np.float32)
