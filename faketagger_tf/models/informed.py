@@ -169,6 +169,7 @@ def descend(
     lit,
     wanted,
     steps: int,
+    momentum: float = 0.0,
 ):
     """Takes steps down a slope at one visibility.
 
@@ -181,9 +182,14 @@ def descend(
         lit: the cover's `visibility.inside`.
         wanted: `[batch]`, the visibility that is kept.
         steps: their number.
+        momentum: share of the earlier steps in each.
     """
+    past = 0.0
     for number in range(steps):
         way = visibility.steepest(slope_of(residual, number), factors, near) * lit
+        if momentum:
+            way = visibility.scale_to(way, 1.0, factors, near)
+            past = way = momentum * past + way
         length = wanted * (RATE * (1 - number / (steps + 1)))
         residual = residual - visibility.scale_to(way, length, factors, near)
         residual = visibility.scale_to(residual, wanted, factors, near)
