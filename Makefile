@@ -61,15 +61,13 @@ test-beam: .venv-beam/.ready  ## the pipelines, in an environment without Tensor
 bench-scale: .venv-beam/.ready  ## the command beside the pipelines; PHOTOS=400
 	.venv-beam/bin/python -m benchmarks.scale --photos=$(PHOTOS) --output=build/scale
 
-evaluate: $(BIN)/.ready  ## the tables of the shipped presets' cards, on drawn faces or DATA=folder
-	$(BIN)/python -m trainers.evaluate --flagfile=configs/portrait128_evaluate.cfg \
-	  --data=$(DATA) --output=build/evaluate/portrait128
+evaluate: $(BIN)/.ready  ## the shipped presets on canvases, drawn faces or DATA=folder
+	$(BIN)/python -m trainers.evaluate --flagfile=configs/face128_evaluate.cfg \
+	  --data=$(DATA) --output=build/evaluate/face128
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/seed64_evaluate.cfg \
 	  --data=$(DATA) --output=build/evaluate/seed64
 
-evaluate-refined: $(BIN)/.ready  ## the same tables for refined tags; several times as long
-	$(BIN)/python -m trainers.evaluate --flagfile=configs/portrait128_refined.cfg \
-	  --data=$(DATA) --output=build/evaluate/portrait128-refined
+evaluate-refined: $(BIN)/.ready  ## seed64's table for refined tags; several times as long
 	$(BIN)/python -m trainers.evaluate --flagfile=configs/seed64_refined.cfg \
 	  --data=$(DATA) --output=build/evaluate/seed64-refined
 
@@ -129,7 +127,7 @@ bench-video: $(BIN)/.ready  ## clips from the portraits of DATA=folder: tagged, 
 
 bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
 	.venv-rivagan/bin/python -m benchmarks.rivagan \
-	  faketagger_tf/weights/portrait128/decoder.tflite
+	  faketagger_tf/weights/face128/decoder.tflite
 
 # The rivals' packages ask for PyTorch, of which nothing here is used.
 .venv-rivals/.ready: requirements-rivals.txt

@@ -1,16 +1,16 @@
 """Publishes a trained run as a preset that ships with the package.
 
-    python -m export.preset --tagger=runs/portrait128 --name=portrait128
+    python -m export.preset --tagger=runs/face128 --name=face128
     python -m export.preset --swap_model=runs/swap_one --name=one
     python -m export.preset --latent_model=runs/latent_one --name=one
 
-The first writes `faketagger_tf/weights/portrait128/`: configuration, weights of both
+The first writes `faketagger_tf/weights/face128/`: configuration, weights of both
 networks, `decoder.tflite`, `encoder.tflite` (its weights as halves), which tag and
 trace without TensorFlow, and the run's calibrations of blind and registered p-values,
 if it has them; the first goes into `decoder.tflite` too, so that it has to be made
 before, by
 
-    python -m trainers.calibrate --tagger=runs/portrait128 --data=photos --split=train
+    python -m trainers.calibrate --tagger=runs/face128 --data=photos --split=train
 
 and the second by `python -m faketagger_tf.evaluation.registry --fit=FILE`.
 

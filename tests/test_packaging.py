@@ -73,10 +73,10 @@ def test_top_level_names(wheel):
 
 def test_presets_are_in_the_wheel_and_pictures_are_not(wheel):
     weights = "faketagger_tf/weights"
-    for preset in ("portrait128", "seed64"):
+    for preset in ("face128", "seed64"):
         for file in ("config.json", "card.md", "encoder.tflite", "decoder.tflite"):
             assert f"{weights}/{preset}/{file}" in wheel
-    assert f"{weights}/portrait128/registered.json" in wheel
+    assert f"{weights}/face128/registered.json" in wheel
     for network in ("pnet", "rnet", "onet"):
         assert f"{weights}/faces/{network}.tflite" in wheel
     assert f"{weights}/swaps/unseen_skips/faceswap.json" in wheel
@@ -85,7 +85,7 @@ def test_presets_are_in_the_wheel_and_pictures_are_not(wheel):
     assert f"{weights}/latents/one/latent.json" not in wheel
     assert f"{weights}/donors/composites.webp" in wheel
     assert not [name for name in wheel if name.endswith((".jpg", ".png"))]
-    assert sum(wheel.values()) < 37e6
+    assert sum(wheel.values()) < 31e6
 
 
 def test_tagging_and_tracing_install_no_training_framework():

@@ -296,7 +296,7 @@ def test_model_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="--key_file goes with --tagger"):
         load_model(str(tmp_path), None, "key", 1e-6)
     with pytest.raises(ValueError, match="--fpr must lie"):
-        load_model(None, "portrait128", None, 1.0)
+        load_model(None, "face128", None, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -306,13 +306,13 @@ def photo_server():
         support.TRAINING,
         "import runpy; runpy.run_module('faketagger_tf.serving', None, '__main__')",
     )
-    flags = ["--tagger=portrait128", f"--upload_seconds={UPLOAD_SECONDS}"]
+    flags = ["--tagger=face128", f"--upload_seconds={UPLOAD_SECONDS}"]
     with running([sys.executable, "-c", program, *flags]) as address:
         yield address
 
 
 def test_photos_are_tagged_and_traced_where_the_face_is(photo_server):
-    path = "/v1/models/portrait128"
+    path = "/v1/models/face128"
     astronaut = skimage.data.astronaut()
     rows = [
         {"image_bytes": b64(encode_image(astronaut, ".png")), "payload": "1F2E3D4C"},
@@ -366,7 +366,7 @@ def test_photos_are_tagged_and_traced_where_the_face_is(photo_server):
 @pytest.mark.parametrize("drip", [b"", b" "])
 def test_stalled_uploads_are_dropped(photo_server, drip):
     """With a bare socket: silence, and a byte now and then, which is no upload."""
-    head = "POST /v1/models/portrait128:predict HTTP/1.1\r\nHost: x\r\n"
+    head = "POST /v1/models/face128:predict HTTP/1.1\r\nHost: x\r\n"
     head += "Content-Length: 100000\r\n\r\n"
     begun = time.monotonic()
     with socket.create_connection(photo_server, timeout=0.5) as link:
@@ -387,7 +387,7 @@ def test_stalled_uploads_are_dropped(photo_server, drip):
     waited = time.monotonic() - begun
     assert answer.startswith(b"HTTP/1.1 408 ") and b"has stalled" in answer
     assert UPLOAD_SECONDS <= waited < 60
-    assert call(photo_server, "GET", "/v1/models/portrait128")[0] == 200
+    assert call(photo_server, "GET", "/v1/models/face128")[0] == 200
 
 
 def test_a_slow_upload_that_goes_on_is_no_stalled_one(photo_server):
@@ -404,7 +404,7 @@ def test_a_slow_upload_that_goes_on_is_no_stalled_one(photo_server):
     with contextlib.closing(
         http.client.HTTPConnection(*photo_server, timeout=60)
     ) as link:
-        link.request("POST", "/v1/models/portrait128:predict", pieces(), headers)
+        link.request("POST", "/v1/models/face128:predict", pieces(), headers)
         assert link.getresponse().status == 200
     assert time.monotonic() - begun > UPLOAD_SECONDS
 

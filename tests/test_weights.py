@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import skimage.data
 
-from faketagger_tf import lite, load_preset, metrics
+from faketagger_tf import lite, load_preset
 from faketagger_tf.data.load import load_split
 from faketagger_tf.deepfake import swap_faces
 from faketagger_tf.evaluation import canvases as evaluation
 from faketagger_tf.evaluation.visibility import measure_visibility
 from faketagger_tf.manipulations import Context, parse_chains
+from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.photos import decode_photo, encode_image
 from faketagger_tf.presets import (
     PRESETS,
@@ -26,9 +27,9 @@ from faketagger_tf.tagging.tagger import Tagger
 PAYLOAD = 0x1F2E3D4C
 
 
-@pytest.fixture(scope="module", params=["face128", "portrait128"])
-def tagger(request):
-    return Tagger.load(request.param)
+@pytest.fixture(scope="module")
+def tagger():
+    return Tagger.load("face128")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def tagged(tagger, astronaut):
 
 
 def test_what_is_shipped():
-    assert list_presets() == ["face128", "portrait128", "seed64"]
+    assert list_presets() == ["face128", "seed64"]
     for name in list_presets():
         config, _, _ = load_preset(name)
         assert config.preset == name
@@ -54,23 +55,18 @@ def test_what_is_shipped():
 
 
 def test_unknown_preset():
-    with pytest.raises(ValueError, match=r"no preset 'portrait9'.*portrait128"):
-        load_preset("portrait9")
+    """Such as one that an earlier release had."""
+    with pytest.raises(ValueError, match=r"no preset 'portrait128'.*face128, seed64"):
+        load_preset("portrait128")
 
 
-def test_strength_is_the_cards(tagger, astronaut, tagged):
-    if tagger.config.strength == "scheduled":
-        assert metrics.psnr(astronaut[None], tagged[None])[0] >= 42
-    else:
-        # What the eye sees, the mean over the whole photo; a busy one hides much.
-        assert measure_visibility(astronaut, tagged)["flip_mean"] < 0.03
+def test_strength_is_the_cards(astronaut, tagged):
+    # What the eye sees, the mean over the whole photo; a busy one hides much.
+    assert measure_visibility(astronaut, tagged)["flip_mean"] < 0.03
 
 
-@pytest.mark.parametrize("swap", ["three", "unseen_skips"])
-def test_a_deepfake_saved_as_jpeg_is_traced(tagger, tagged, swap):
-    if (tagger.config.preset, swap) == ("face128", "three"):
-        pytest.skip("It moves the canvas's corners by 11 pixels: out of the search.")
-    config, model = load_faceswap(swap)
+def test_a_deepfake_saved_as_jpeg_is_traced(tagger, tagged):
+    config, model = load_faceswap("unseen_skips")
     fake, count = swap_faces(tagged, config, model, config.identities[-1])
     assert count == 1
     assert np.abs(fake.astype(int) - tagged).max() > 60
@@ -94,9 +90,7 @@ def test_everyday_changes(tagger, tagged, change):
     assert [r.payload for r in tagger.read(suspect)] == [PAYLOAD]
 
 
-def test_a_grey_copy_keeps_the_tag_of_face128(astronaut):
-    tagger = Tagger.load("face128")
-    tagged = tagger.embed(astronaut, PAYLOAD)
+def test_a_grey_copy_keeps_the_tag(tagger, tagged):
     grey = cv2.cvtColor(tagged, cv2.COLOR_RGB2GRAY)
     suspect = decode_photo(encode_image(np.dstack([grey] * 3), ".jpg", 75))
     assert [r.payload for r in tagger.read(suspect)] == [PAYLOAD]
@@ -108,28 +102,47 @@ def test_untagged_photos_have_no_tag(tagger, astronaut):
         assert all(r.p_value > 1e-4 for r in tagger.examine(photo))
 
 
-def test_drawn_faces_which_no_training_saw():
-    """Drawings are nothing like the portraits: the preset has to carry over."""
-    config, encoder, decoder = load_preset("portrait128")
-    covers, _ = load_split("drawn", "test", image_size=128, canvas_scale=1.9)
-    path = PRESETS / "portrait128" / "decoder.tflite"
+def read_drawings(name, specs) -> dict:
+    """The report of a preset on 48 drawings, which are nothing like photos."""
+    config, encoder, decoder = load_preset(name)
+    covers, _ = load_split(
+        "drawn",
+        "test",
+        image_size=config.image_size,
+        canvas_scale=config.canvas_scale,
+        outside=config.outside,
+    )
+    path = PRESETS / name / "decoder.tflite"
     report, _ = evaluation.evaluate(
         config,
-        encoder,
+        build_informed_encoder(config, encoder, decoder),
         {
             "keras": evaluation.keras_decode(decoder),
             "file": lite.load_decoder(str(path)),
         },
         covers[:48],
-        parse_chains(["identity", "jpeg(50)", "faceswap(unseen_narrow:A>B)|jpeg(75)"]),
+        parse_chains(specs),
         Context(swaps=load_swaps(["unseen_narrow"]), face_region=config.face_region),
     )
-    assert report["psnr"] >= 40.9
-    for row in report["manipulations"].values():
-        assert row["bit_accuracy"] > 0.98, report
-        assert row["word_error_rate"] == 0, report
-    assert report["manipulations"]["identity"]["bit_accuracy"] > 0.99
-
     assert report["decoders"]["file"]["largest_logit_difference"] < 1e-3
     about = json.loads(path.with_suffix(".tflite.json").read_text())
-    assert about["message_bits"] == 64 and about["payload_bits"] == 32
+    assert about["message_bits"] == config.message_bits
+    assert about["payload_bits"] == config.payload_bits
+    return report
+
+
+def test_drawn_faces_which_no_training_saw():
+    specs = ["identity", "jpeg(50)", "faceswap(unseen_narrow:A>B)|jpeg(75)"]
+    rows = read_drawings("face128", specs)["manipulations"]
+    for row in rows.values():
+        assert row["bit_accuracy"] > 0.98, rows
+        assert row["word_error_rate"] == 0, rows
+    assert rows["identity"]["bit_accuracy"] > 0.99
+
+
+def test_the_psnr_of_seed64_is_the_cards():
+    report = read_drawings("seed64", ["identity"])
+    # Rounded to uint8, and clipped where a drawing is black or white.
+    assert report["psnr"] == pytest.approx(36.15, abs=0.3)
+    # The encoder knows portraits alone: .957 of the bits here, .998 of theirs.
+    assert report["manipulations"]["identity"]["bit_accuracy"] > 0.93

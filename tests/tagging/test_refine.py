@@ -1,5 +1,7 @@
 """Refined tags survive more at the same power, on a photo nobody trained on."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -14,23 +16,36 @@ from faketagger_tf.tagging.refine import Refiner
 
 @pytest.fixture(scope="module")
 def preset():
-    return load_preset("portrait128")
+    """A tagger of a set PSNR."""
+    config, encoder, decoder = load_preset("seed64")
+    # What is refined is masked, and a face pasted, as for tags that live beside the
+    # face; its networks know nothing of either.
+    config = dataclasses.replace(config, texture_mask=0.5, face_region=0.5)
+    return config, encoder, decoder
 
 
-@pytest.fixture(scope="module")
-def covers():
+def covers_of(side):
     photos = [skimage.data.coffee(), skimage.data.chelsea()]
     return np.stack(
         [
-            warp_canvas(p, square_matrix(canvas_square(*p.shape[1::-1]), 128), 128)
+            warp_canvas(p, square_matrix(canvas_square(*p.shape[1::-1]), side), side)
             for p in photos
         ]
     )
 
 
+def bits_of(count):
+    return np.random.default_rng(4).integers(0, 2, [2, count])
+
+
 @pytest.fixture(scope="module")
-def bits():
-    return np.random.default_rng(4).integers(0, 2, [2, 64])
+def covers(preset):
+    return covers_of(preset[0].image_size)
+
+
+@pytest.fixture(scope="module")
+def bits(preset):
+    return bits_of(preset[0].message_bits)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +87,9 @@ def test_shows_as_much(covers, tagged):
     assert np.all(metrics.ssim(covers, refined) > metrics.ssim(covers, plain) - 0.005)
 
 
-def test_a_tag_of_a_set_visibility_keeps_it_and_survives_more(covers, bits):
+def test_a_tag_of_a_set_visibility_keeps_it_and_survives_more():
     config, encoder, decoder = load_preset("face128")
+    covers, bits = covers_of(config.image_size), bits_of(config.message_bits)
     cover, message = covers / np.float32(255), bits.astype(np.float32)
     column = np.ones([2, 1], np.float32)
     inputs = {"cover": cover, "message": message, "level": 46 * column, "scale": column}

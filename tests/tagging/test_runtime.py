@@ -14,7 +14,7 @@ from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.models import build_decoder, build_encoder
 from faketagger_tf.photos import write_image
 from faketagger_tf.presets import PRESETS, list_presets, save_tagger
-from faketagger_tf.tagging.networks import has_lite, lite_networks
+from faketagger_tf.tagging.networks import Networks, has_lite
 from faketagger_tf.tagging.tagger import Tagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -31,25 +31,25 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lite():
-    return Tagger.load("portrait128")
+    return Tagger.load("face128")
 
 
 @pytest.fixture(scope="module")
 def keras():
-    return Tagger.load("portrait128", runtime="keras")
+    return Tagger.load("face128", runtime="keras")
 
 
 def test_the_library_needs_no_tensorflow(drawn):
     program = (
         "from faketagger_tf import Tagger\n"
         "from faketagger_tf.photos import read_photo\n"
-        "tagger = Tagger.load('portrait128'); photo = read_photo(sys.argv[1])\n"
+        "tagger = Tagger.load('face128'); photo = read_photo(sys.argv[1])\n"
         "(canvas,) = tagger.find_canvases(photo); assert canvas.face\n"
         "(reading,) = tagger.read(tagger.embed(photo, 0x1F2E3D4C))\n"
         "assert reading.payload == 0x1F2E3D4C\n"
         "try: tagger.embed(photo, 1, refine=40)\n"
         "except ValueError as error: print(error)\n"
-        "try: Tagger.load('portrait128', runtime='keras')\n"
+        "try: Tagger.load('face128', runtime='keras')\n"
         "except ValueError as error: print(error)\n"
     )
     run = support.run_without(support.TRAINING, program, drawn)
@@ -173,16 +173,18 @@ def test_networks_that_do_not_fit_their_configuration_are_named(tmp_path):
 
 
 def test_the_encoder_is_given_what_its_configuration_names():
-    config = TaggerConfig(strength="visibility")
-    networks = lite_networks(
-        TaggerConfig.load(PRESETS / "portrait128" / "config.json"),
-        PRESETS / "portrait128",
-        None,
-    )
-    seen = {}
-    networks = type(networks)(config, seen.update, None, None)
-    cover = np.zeros((2, 128, 128, 3), np.float32)
-    networks.encode(cover, np.zeros((2, 64)), 44.0, np.array([0.5, 4.0]))
+    def given(strength) -> dict:
+        seen = {}
+        networks = Networks(TaggerConfig(strength=strength), seen.update, None, None)
+        cover = np.zeros((2, 128, 128, 3), np.float32)
+        networks.encode(cover, np.zeros((2, 64)), 44.0, np.array([0.5, 4.0]))
+        return seen
+
+    seen = given("visibility")
     assert sorted(seen) == ["cover", "level", "message", "scale"]
     np.testing.assert_array_equal(seen["level"], [[44.0], [44.0]])
     np.testing.assert_array_equal(seen["scale"], [[0.5], [4.0]])
+    seen = given("scheduled")
+    assert sorted(seen) == ["cover", "message", "psnr"]
+    np.testing.assert_array_equal(seen["psnr"], [[44.0], [44.0]])
+    assert sorted(given("learned")) == ["cover", "message"]
