@@ -78,6 +78,9 @@ try {
   }
   if (job.screenshot) await page.screenshot({ path: job.screenshot, fullPage: true });
   if (job.noImage) {
+    // The page may still show an earlier refusal, which is not to be taken for this one.
+    await page.reload();
+    await until("Ready", true);
     await page.setInputFiles("#file", job.noImage);
     result.noImage = await until("(an error)", true);
   }

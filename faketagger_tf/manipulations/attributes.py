@@ -16,6 +16,7 @@ from keras import ops
 
 from faketagger_tf.manipulations import mesh
 from faketagger_tf.manipulations.lab import from_lab, to_lab
+from faketagger_tf.manipulations.names import named
 from faketagger_tf.manipulations.photometric import gaussian_blur
 from faketagger_tf.manipulations.random import any_of
 from faketagger_tf.photos.canvas import LANDMARKS
@@ -392,14 +393,7 @@ def attribute_names(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such attribute.
     """
-    if name == "*":
-        return ATTRIBUTES
-    if name not in ATTRIBUTES:
-        raise ValueError(
-            f"There is no attribute {name!r}. Accepted: {', '.join(ATTRIBUTES)}, or * "
-            "for any."
-        )
-    return (name,)
+    return named("attribute", name, ATTRIBUTES)
 
 
 def redrawn(region: str, where, layout: Layout):

@@ -11,6 +11,7 @@ import numpy as np
 
 from faketagger_tf.drawn import draw_photo, identity_from_seed
 from faketagger_tf.manipulations import mesh
+from faketagger_tf.manipulations.names import named
 from faketagger_tf.photos.canvas import LANDMARKS
 
 # The identity and the seed of the photo of each drawn donor: frontal, no glasses.
@@ -44,13 +45,7 @@ def donor_names(name: str) -> tuple[str, ...]:
     Raises:
         ValueError: there is no such donor.
     """
-    if name == "*":
-        return DONORS
-    if name not in DONORS:
-        raise ValueError(
-            f"There is no donor {name!r}. Accepted: {', '.join(DONORS)}, or * for any."
-        )
-    return (name,)
+    return named("donor", name, DONORS)
 
 
 @functools.cache

@@ -32,11 +32,11 @@ from faketagger_tf import visibility
 from faketagger_tf.config import TaggerConfig
 from faketagger_tf.manipulations.face import face_mask
 from faketagger_tf.models.banded_encoder import Nearness
+from faketagger_tf.photos.canvas import middle_mask
 
 # Length of the first step over the residual's visibility; the steps shrink to 0.
 RATE = 0.35
 SOFTNESS = 0.6  # Blur of the grey view in canvas pixels.
-MIDDLE = 0.625  # Side of the middle view, `tagging.search.TIGHT`.
 
 
 @keras.saving.register_keras_serializable("faketagger_tf")
@@ -148,17 +148,6 @@ class InformedSteps(layers.Layer):
 
     def compute_output_shape(self, shapes):
         return shapes[0]
-
-
-def middle_mask(size: int) -> np.ndarray:
-    """1 in the middle of a canvas, as a tight reading looks at it; 0 around it.
-
-    Returns:
-        float32 `[1, size, size, 1]`.
-    """
-    length = 2 * round(size * MIDDLE / 2)
-    inside = np.abs(np.arange(size) - (size - 1) / 2) < length / 2
-    return np.outer(inside, inside).astype(np.float32)[None, :, :, None]
 
 
 def descend(

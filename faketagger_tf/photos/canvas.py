@@ -20,6 +20,23 @@ LANDMARKS = np.array(
     [[0.300, 0.350], [0.700, 0.350], [0.500, 0.579], [0.335, 0.812], [0.665, 0.812]]
 )
 
+MIDDLE = 0.625  # Side of a canvas's middle, which a tight crop leaves, as a share.
+
+
+def middle_mask(size: int) -> np.ndarray:
+    """1 in the middle of a canvas of a side of `size` pixels, 0 around it.
+
+    Returns:
+        float32 `[1, size, size, 1]`.
+
+    Example:
+        >>> middle_mask(64)[0, 31, [11, 12, 51, 52], 0].tolist()
+        [0.0, 1.0, 1.0, 0.0]
+    """
+    length = 2 * round(size * MIDDLE / 2)
+    inside = np.abs(np.arange(size) - (size - 1) / 2) < length / 2
+    return np.outer(inside, inside).astype(np.float32)[None, :, :, None]
+
 
 def canvas_square(
     width: int,

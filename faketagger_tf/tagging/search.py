@@ -34,10 +34,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faketagger_tf.photos.canvas import middle_mask
 from faketagger_tf.photos.faces import Face
 
-TIGHT = 0.625  # Side of what a tight reading looks at, as a share of the canvas.
-GREY = 0.5  # What it paints the rest, as the manipulation `facecrop` does in training.
+# What a tight reading paints around the middle, as the manipulation `facecrop` does in
+# training.
+GREY = 0.5
 _SHIFT, _SCALE, _TURN = 0.025, 0.07, 4.5  # Share of the canvas; factor; degrees.
 Step = tuple[float, float, float, float]  # What `Canvas.move` takes.
 
@@ -138,12 +140,8 @@ def tight_view(canvases: np.ndarray, outside: str = "repeat") -> np.ndarray:
 
     Grey, or black for a tagger whose canvases are black outside of the photo.
     """
-    size = canvases.shape[1]
-    length = 2 * round(size * TIGHT / 2)
-    inside = slice((size - length) // 2, (size - length) // 2 + length)
-    view = np.full_like(canvases, 0.0 if outside == "black" else GREY)
-    view[:, inside, inside] = canvases[:, inside, inside]
-    return view
+    paint = np.float32(0.0 if outside == "black" else GREY)
+    return np.where(middle_mask(canvases.shape[1]) > 0, canvases, paint)
 
 
 def rank(reading):
