@@ -34,11 +34,11 @@ _TO_YCC = np.array(
 # detail. Fine changes of colour show least, broad ones are stains on a plain wall.
 _OWN_SIZE = np.array(
     [
-        [1.1, 0.8, 0.9],
-        [1.5, 1.3, 1.3],
-        [1.6, 2.0, 1.8],
-        [1.45, 3.0, 2.6],
-        [1.3, 3.6, 3.0],
+        [0.85, 0.9, 1.0],
+        [1.2, 1.6, 1.7],
+        [1.35, 2.5, 2.2],
+        [1.45, 3.4, 2.9],
+        [1.4, 3.9, 3.2],
     ],
     np.float32,
 )

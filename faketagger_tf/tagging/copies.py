@@ -34,6 +34,7 @@ _WEB = (
     Copy("pasted face, JPEG 75", pasted=True, qualities=(75,)),
     Copy("0.7x, JPEG 75", scale=0.7, qualities=(75,)),
     Copy("half size", scale=0.5),
+    Copy("0.6x, JPEG 60, JPEG 70", scale=0.6, qualities=(60, 70)),
 )
 PROMISES: dict[str, tuple[Copy, ...]] = {
     "archive": (
@@ -47,7 +48,6 @@ PROMISES: dict[str, tuple[Copy, ...]] = {
         *_WEB,
         Copy("JPEG 30", qualities=(30,)),
         Copy("half size, JPEG 75", scale=0.5, qualities=(75,)),
-        Copy("0.6x, JPEG 60, JPEG 70", scale=0.6, qualities=(60, 70)),
         Copy("pasted face, JPEG 50", pasted=True, qualities=(50,)),
     ),
 }

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 LEVELS = 7  # Strengths that are told apart, the strongest and the weakest included.
 # A copy's largest p-value: a ten-thousandth of the rate of false positives that `trace`
-# asks.
-MARGIN = 1e-10
+# asks. A copy that cannot reach it is content with the second one, so that a face that
+# fills its photo is not tagged louder than is of use.
+MARGINS = 1e-10, 1e-7
 # Larger canvases are shrunk to this side before they are copied: the copies then lose
 # more than the photo's would, and the cost of a face is bounded.
 MOST_SIDE = 384
@@ -123,8 +124,9 @@ def choose_strengths(
 ) -> list[Choice]:
     """Finds for each canvas the weakest strength that keeps a promise.
 
-    It lies between the configuration's `weakest` and `strongest`. Where not even the
-    strongest keeps the promise, it is chosen, and the choice names what breaks.
+    It lies between the configuration's `weakest` and `strongest`. A copy that not even
+    the strongest survives is named by the choice and has no say in it, unless none
+    survives: then it is the strongest.
 
     Args:
         tagger: tags and reads; its strength must be one that can be set.
@@ -183,25 +185,33 @@ def _choose(tagger, photo, payload, residual, canvas, levels, copies) -> Choice:
         add_residual(photo, pixels, choice(levels[index]).residual, [canvas], 0)
         return pixels
 
-    def reads(index: int, copy: Copy) -> bool:
+    @functools.cache
+    def p_value(index: int, copy: Copy) -> float:
         pixels, place = make_copy(copy, tagged(index), canvas, size, photo)
-        return tagger.p_values(pixels, [place], payload)[0] <= MARGIN
+        return tagger.p_values(pixels, [place], payload)[0]
 
-    weakest, broken = len(levels) - 1, []
-    for number, copy in enumerate(copies):
-        if number and reads(weakest, copy):
-            continue
-        first, last = 0, weakest - bool(number)
+    def weakest_of(copy: Copy, margin: float, last: int) -> int:
+        """The weakest level, `last` at most, at which a copy reads; -1 for none."""
+        first = 0
         while first <= last:
             middle = (first + last) // 2
-            if reads(middle, copy):
+            if p_value(middle, copy) <= margin:
                 first = middle + 1
             else:
                 last = middle - 1
-        weakest = max(last, 0)
-        if last < 0:
+        return last
+
+    weakest, broken = len(levels) - 1, []
+    for number, copy in enumerate(copies):
+        if number and p_value(weakest, copy) <= MARGINS[0]:
+            continue
+        found = (weakest_of(copy, margin, weakest) for margin in MARGINS)
+        level = next((level for level in found if level >= 0), None)
+        if level is None:
             broken.append(copy.name)
-    return choice(levels[weakest], broken)
+        else:
+            weakest = level
+    return choice(levels[weakest if len(broken) < len(copies) else 0], broken)
 
 
 def _cut(photo: np.ndarray, canvas: Canvas, size: int) -> tuple[np.ndarray, Canvas]:

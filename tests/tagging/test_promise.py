@@ -36,8 +36,12 @@ def square(left, top, side):
     return Canvas(np.array([[scale, 0, -left * scale], [0, scale, -top * scale]]))
 
 
-def test_the_weakest_level_that_keeps_the_promise_is_found(tagger, photo, monkeypatch):
-    """Beside an exhaustive search over all levels."""
+@pytest.mark.parametrize("margins", [promise.MARGINS, (0.0, 1e-7)])
+def test_the_weakest_level_that_keeps_the_promise_is_found(
+    tagger, photo, monkeypatch, margins
+):
+    """Beside an exhaustive search over all levels; by either margin."""
+    monkeypatch.setattr(promise, "MARGINS", margins)
     canvas = square(40, 30, 250)
     copies = (Copy("JPEG 90", qualities=(90,)),)
     monkeypatch.setitem(promise.PROMISES, "web", copies)
@@ -48,20 +52,26 @@ def test_the_weakest_level_that_keeps_the_promise_is_found(tagger, photo, monkey
     for level in levels:
         tagged = tagger.embed(photo, PAYLOAD, float(level), [canvas])
         seen, place = make_copy(copies[0], tagged, canvas, SIZE)
-        kept.append(tagger.p_values(seen, [place], PAYLOAD)[0] <= promise.MARGIN)
+        margin = margins[0] or margins[1]
+        kept.append(tagger.p_values(seen, [place], PAYLOAD)[0] <= margin)
     # Neither the strongest nor the weakest, or this would show nothing.
     assert kept[0] and not kept[-1]
     assert choice == promise.Choice(float(levels[np.flatnonzero(kept)[-1]]))
 
 
-def test_what_cannot_be_kept_is_named_and_tagged_at_the_strongest(
-    tagger, photo, monkeypatch
+@pytest.mark.parametrize("copies", [("small", "as it is"), ("small",)])
+def test_what_cannot_be_kept_is_named_and_has_no_say(
+    tagger, photo, monkeypatch, copies
 ):
-    copies = (Copy("small", scale=0.05), Copy("as it is"))
-    monkeypatch.setitem(promise.PROMISES, "web", copies)
+    """Where something can be kept; where nothing can, the tag is the strongest."""
+    made = {"small": Copy("small", scale=0.05), "as it is": Copy("as it is")}
+    monkeypatch.setitem(promise.PROMISES, "web", tuple(made[name] for name in copies))
     canvases = [square(0, 0, 128), square(150, 60, 128)]
-    choices = choose_strengths(tagger, photo, PAYLOAD, canvases)
-    assert choices == [promise.Choice(tagger.config.strongest, ("small",))] * 2
+    for choice in choose_strengths(tagger, photo, PAYLOAD, canvases):
+        assert choice.broken == ("small",)
+        strongest = tagger.config.strongest
+        assert (choice.strength > strongest) == ("as it is" in copies)
+        assert choice.strength >= strongest
 
 
 def test_faces_of_one_photo_have_strengths_of_their_own(tagger, photo, monkeypatch):
