@@ -42,12 +42,14 @@ class Scene:
         faces: of the photo, largest first; may be empty.
         swap: a face-swap autoencoder's configuration and model, or None.
         latent: a latent autoencoder, or None.
+        large_swap: one that was trained from hairline to chin; None stretches `swap`.
     """
 
     rng: np.random.Generator
     faces: tuple[Face, ...] = ()
     swap: tuple[FaceswapConfig, keras.Model] | None = None
     latent: keras.Model | None = None
+    large_swap: tuple[FaceswapConfig, keras.Model] | None = None
 
 
 Change = Callable[[np.ndarray, Scene], np.ndarray]
@@ -188,23 +190,32 @@ def bilateral(photo: np.ndarray, scene: Scene) -> np.ndarray:
     return cv2.bilateralFilter(photo, 7, 40, 3)
 
 
-def swap(photo: np.ndarray, scene: Scene, region: float | None = None) -> np.ndarray:
+def swap(photo: np.ndarray, scene: Scene) -> np.ndarray:
     """Deepfakes every face with the scene's model.
-
-    Args:
-        photo, scene: as in every change.
-        region: side of what the model redraws, as a share of the canvas; None takes
-            the model's own.
 
     Raises:
         ValueError: the scene has no model, or no face could be swapped.
     """
-    if scene.swap is None:
+    return _swap(photo, scene.swap)
+
+
+def large_swap(photo: np.ndarray, scene: Scene) -> np.ndarray:
+    """Deepfakes every face from hairline to chin; errors as for `swap`.
+
+    A model that was trained on less leaves blurs that no detector takes for a face when
+    it is stretched so far: where the scene has one for the whole face, it is taken.
+    """
+    return _swap(photo, scene.large_swap or scene.swap, LARGE_SWAP)
+
+
+def _swap(photo: np.ndarray, model, region: float | None = None) -> np.ndarray:
+    """Swaps by (configuration, model); `region` None redraws what it was trained on."""
+    if model is None:
         raise ValueError("A swap needs a face-swap model. Received: none.")
-    config, model = scene.swap
+    config, network = model
     if region:
         config = dataclasses.replace(config, face_region=region)
-    return swap_faces(photo, config, model, config.identities[-1])[0]
+    return swap_faces(photo, config, network, config.identities[-1])[0]
 
 
 def graphics_swap(photo: np.ndarray, scene: Scene) -> np.ndarray:
@@ -305,7 +316,7 @@ CHANGES: dict[str, Change] = {
     "non-local means 7": _with(denoise, strength=7),
     "bilateral": bilateral,
     "deepfake, JPEG 75": chain(swap, _JPEG75),
-    "large deepfake, JPEG 75": chain(_with(swap, region=LARGE_SWAP), _JPEG75),
+    "large deepfake, JPEG 75": chain(large_swap, _JPEG75),
     "graphics swap, JPEG 75": chain(graphics_swap, _JPEG75),
     "reenacted, JPEG 75": chain(reenact, _JPEG75),
     "reenacted, face alone, JPEG 75": chain(reenact, face_alone, _JPEG75),

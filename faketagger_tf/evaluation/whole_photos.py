@@ -71,6 +71,7 @@ def measure_photos(
     changes: Mapping[str, Change] = CHANGES,
     swap=None,
     latent=None,
+    large_swap=None,
     fpr: float = FPR,
     refine: int = 0,
     seed: int = 1,
@@ -88,6 +89,7 @@ def measure_photos(
         changes: name -> what happens to the photo.
         swap: (configuration, model) of a face-swap autoencoder, or None.
         latent: a latent autoencoder, or None.
+        large_swap: as `swap`, trained from hairline to chin; None stretches `swap`.
         fpr: largest p-value of a tag that counts as found.
         refine: steps of refinement.
         seed: of payloads and changes; one seed, one result.
@@ -105,7 +107,7 @@ def measure_photos(
         ValueError: no photo could be measured.
     """
     options = {"changes": changes, "fpr": fpr, "refine": refine}
-    options |= {"swap": swap, "latent": latent}
+    options |= {"swap": swap, "latent": latent, "large_swap": large_swap}
     tasks = [
         (number, side, strength)
         for side in sides
@@ -168,6 +170,7 @@ def measure_photo(
     changes: Mapping[str, Change],
     swap,
     latent,
+    large_swap,
     fpr: float,
     refine: int,
     seed: int,
@@ -202,7 +205,7 @@ def measure_photo(
     tagged, choices = result.pixels, result.choices
     found, wrong, refused = {}, [], []
     faces = tuple(canvas.face for canvas in canvases if canvas.face)
-    scene = Scene(np.random.default_rng(0), faces, swap, latent)
+    scene = Scene(np.random.default_rng(0), faces, swap, latent, large_swap)
     for change_name, change in changes.items():
         # A stream of its own for every change: adding one does not alter the others.
         rng = np.random.default_rng([seed, name, zlib.crc32(change_name.encode())])
@@ -327,6 +330,9 @@ class WholePhotosOptions(Checked):
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to measure; empty for all.")
     swap_model: str = option("", "Also deepfake them with this model.")
+    large_swap_model: str = option(
+        "", "Model for those from hairline to chin; by default the other, stretched."
+    )
     latent_model: str = option("", "Also edit and regenerate them with this model.")
     change: tuple[str, ...] = option(
         (), "A change to measure, by its name; repeat for more; all by default."
@@ -360,6 +366,9 @@ def main(options: WholePhotosOptions) -> None:
         changes=select_changes(options.change),
         swap=load_faceswap(options.swap_model) if options.swap_model else None,
         latent=load_latent(options.latent_model)[1] if options.latent_model else None,
+        large_swap=load_faceswap(options.large_swap_model)
+        if options.large_swap_model
+        else None,
         fpr=options.fpr,
         refine=options.refine,
         seed=options.seed,
