@@ -47,6 +47,19 @@ def resize(photo, side, interpolation=cv2.INTER_AREA):
     return cv2.resize(photo, (side, side), interpolation=interpolation)
 
 
+def face_enlarged(photo, tagger, factor=1.2):
+    """Landmarks move as in a deepfake, what surrounds the face stays where it was."""
+    canvas = tagger.find_canvases(photo)[0]
+    side = canvas.side(tagger.config.image_size)
+    middle = canvas.corners(tagger.config.image_size).mean(0).tolist()
+    size = photo.shape[1::-1]
+    larger = cv2.warpAffine(photo, cv2.getRotationMatrix2D(middle, 0, factor), size)
+    mask = np.zeros(photo.shape[:2], np.float32)
+    cv2.ellipse(mask, (middle, (0.56 * side, 0.68 * side), 0), 1, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 0.02 * side)[..., None]
+    return np.rint(photo + (larger.astype(np.float32) - photo) * mask).astype(np.uint8)
+
+
 def in_a_scene(photo, left, top):
     """Puts a small photo into a large blurred one."""
     noise = np.random.default_rng(1).integers(0, 256, (10, 14, 3), np.uint8)
@@ -89,12 +102,11 @@ def page(tmp_path_factory, node, tagger):
         write_image(folder / name, tagger.embed(photo, PAYLOAD), _quality(name))
     tagged = read_photo(folder / "astronaut.png")
     write_image(folder / "mirrored.jpg", np.ascontiguousarray(tagged[:, ::-1]), 90)
-    # Stretched, so that no similarity takes landmarks and tag back together.
-    wanders = cv2.resize(read_photo(folder / "drawn1.png"), None, fx=1, fy=1.12)
+    wanders = face_enlarged(read_photo(folder / "drawn3.jpg"), tagger)
     write_image(folder / "wanders.jpg", wanders, 80)
     for name, side in REDUCED.items():
         write_image(folder / name, resize(read_photo(folder / "drawn1.png"), side))
-    write_image(folder / "untagged.png", drawn(4, 320))
+    write_image(folder / "untagged.png", drawn(10, 320))
     write_image(folder / "untagged-pair.png", covers()["pair.png"])
     (folder / "text.png").write_text("not an image")
     names = [*covers(), *REDUCED, "mirrored.jpg", "wanders.jpg", "untagged.png"]
