@@ -1,7 +1,8 @@
 """Models on disk: a folder with a JSON configuration beside its weights.
 
-Importing this module does not import TensorFlow. What returns Keras models needs it,
-and says so in one sentence where it is not installed.
+Importing this module does not import TensorFlow. What returns Keras models needs it, or
+another backend of Keras that the environment names, and says so in one sentence where
+it is not installed.
 """
 
 from __future__ import annotations
@@ -91,6 +92,15 @@ def require_tensorflow(what: str) -> None:
         ) from None
 
 
+def _require_keras(what: str) -> None:
+    """`require_tensorflow` for what any of Keras' backends can do, such as JAX."""
+    try:
+        import keras  # noqa: F401  Imports its backend, TensorFlow unless told.
+    except ImportError:
+        require_tensorflow(what)
+        raise
+
+
 def save_tagger(
     folder: str | os.PathLike,
     config: TaggerConfig,
@@ -160,7 +170,7 @@ def load_tagger(
             not fit its configuration, or TensorFlow is not installed.
     """
     config = load_config(name)
-    require_tensorflow("Loading a tagger's Keras models")
+    _require_keras("Loading a tagger's Keras models")
     from faketagger_tf.models import build_encoder
 
     encoder = build_encoder(config)
@@ -170,7 +180,7 @@ def load_tagger(
 
 def load_decoder(name: str | os.PathLike, config: TaggerConfig) -> keras.Model:
     """Loads a tagger's decoder alone; arguments and errors as for `load_tagger`."""
-    require_tensorflow("Loading a decoder's Keras model")
+    _require_keras("Loading a decoder's Keras model")
     from faketagger_tf.models import build_decoder
 
     decoder = build_decoder(config)
@@ -226,7 +236,7 @@ def load_faceswap(name: str | os.PathLike) -> tuple[FaceswapConfig, keras.Model]
             f"a {FACESWAP_CONFIG}, as trainers.faceswap writes it, or a shipped model "
             f"({', '.join(list_swaps()) or 'none shipped'})."
         )
-    require_tensorflow("A face-swap model")
+    _require_keras("A face-swap model")
     from faketagger_tf.models import FaceswapConfig, build_faceswap
 
     config = FaceswapConfig.load(folder / FACESWAP_CONFIG)
@@ -269,7 +279,7 @@ def load_latent(name: str | os.PathLike) -> tuple[LatentConfig, keras.Model]:
             f"{LATENT_CONFIG}, as trainers.latent writes it, or a shipped model "
             f"({', '.join(list_latents()) or 'none shipped'})."
         )
-    require_tensorflow("A latent model")
+    _require_keras("A latent model")
     from faketagger_tf.models import LatentConfig, build_latent
 
     config = LatentConfig.load(folder / LATENT_CONFIG)
@@ -308,7 +318,7 @@ def load_swaps(models: list[str]) -> dict[str, Swap]:
     Raises:
         ValueError: two models without a name, a name twice, or a bad folder.
     """
-    require_tensorflow("A face-swap model")
+    _require_keras("A face-swap model")
     from faketagger_tf.manipulations import Swap
     from faketagger_tf.models import swap_function
 

@@ -1,5 +1,6 @@
 """What many tests share: small shapes, taggers without training, other processes."""
 
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 from faketagger_tf.config import TaggerConfig
@@ -15,6 +17,8 @@ from faketagger_tf.tagging.networks import keras_networks
 from faketagger_tf.tagging.tagger import Tagger
 
 ROOT = pathlib.Path(__file__).parents[1]
+# An interpreter whose environment has Keras and JAX: `make test-jax` makes one.
+JAX_PYTHON = ROOT / ".venv-jax" / "bin" / "python"
 
 # The smallest networks there are, for what does not depend on what they compute.
 TINY = TaggerConfig(
@@ -38,6 +42,15 @@ CORRELATION = TaggerConfig(psnr=32.0)  # Of `correlation_tagger`.
 SPREAD = TaggerConfig(  # Of `spread_spectrum`.
     image_size=64, message_bits=16, payload_bits=8, crc_bits=3, psnr=28.0
 )
+
+
+def jax_python() -> str:
+    """An interpreter with Keras and JAX; skips the test where there is none."""
+    if JAX_PYTHON.is_file():
+        return str(JAX_PYTHON)
+    if importlib.util.find_spec("jax"):
+        return sys.executable
+    pytest.skip("JAX is not installed: `make test-jax` makes .venv-jax and runs this.")
 
 
 def _patterns(config: TaggerConfig, seed: int = 1) -> np.ndarray:

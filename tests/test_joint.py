@@ -1,23 +1,17 @@
 """The joint step's maths, on TensorFlow here and on JAX in a process of its own."""
 
-import importlib.util
 import json
 import os
-import pathlib
 import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import ROOT, jax_python
 
 from faketagger_tf import joint, losses
 from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
-
-ROOT = pathlib.Path(__file__).parents[1]
-# An interpreter whose environment has Keras and JAX: `make test-jax` makes one.
-JAX_PYTHON = ROOT / ".venv-jax" / "bin" / "python"
 
 # One training step of a tiny tagger as a program: forward through encoder, a share of
 # the batch for each manipulation, decoder and losses; gradients through all of it.
@@ -75,14 +69,6 @@ assert all(np.isfinite(g).all() for g in flat)
 moving = sum(float((g ** 2).sum()) > 0 for g in flat) / len(flat)
 print(json.dumps({"terms": {k: float(v) for k, v in means.items()}, "moving": moving}))
 """
-
-
-def jax_python():
-    if JAX_PYTHON.is_file():
-        return str(JAX_PYTHON)
-    if importlib.util.find_spec("jax"):
-        return sys.executable
-    pytest.skip("JAX is not installed: `make test-jax` makes .venv-jax and runs this.")
 
 
 def run_on_jax(chains):

@@ -13,11 +13,13 @@ _LAZY = {
     "group_people": "photos",
     "load_canvases": "photos",
     "padded_size": "photos",
+    "read_covers": "covers",
     "read_canvas": "photos",
     "canvas_dataset": "pipeline",
     "paired_faces_dataset": "pipeline",
     "photo_dataset": "pipeline",
     "tfrecord_dataset": "pipeline",
+    "write_covers": "covers",
     "write_tfrecords": "tfrecord",
 }
 

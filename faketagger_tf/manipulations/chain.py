@@ -189,7 +189,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
             codecs.webp,
             codecs.webp_real,
             "Lossy WebP; in training with the gradient of a JPEG of about the same "
-            "PSNR, and with its values as well under XLA",
+            "PSNR, and with its values as well under XLA; on JAX by 4x4 transforms",
             (_QUALITY,),
         ),
         Manipulation(
@@ -277,7 +277,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
             photometric.denoise,
             photometric.denoise_real,
             "Non-local means; in training with the gradient of a Gaussian blur of "
-            "about the same PSNR, and with its values as well under XLA",
+            "about the same PSNR, and with its values as well under XLA; on JAX itself",
             (Parameter("strength", 5.0, "OpenCV's h", 1.0, 20.0),),
         ),
         Manipulation(

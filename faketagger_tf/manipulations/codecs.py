@@ -55,14 +55,21 @@ _TO_RGB = np.linalg.inv(_TO_YCC).T.astype(np.float32)
 _TO_YCC = _TO_YCC.T.astype(np.float32)
 
 
-def _dct_matrix() -> np.ndarray:
-    """[64, 64]: orthonormal 2-D DCT-II, `block @ matrix` for a flattened 8x8 block."""
-    k, n = np.mgrid[:8, :8]
-    dct = np.cos((2 * n + 1) * k * np.pi / 16) * np.where(k == 0, 0.125, 0.25) ** 0.5
+# Step of the quantiser of `differentiable_webp` at quality 0, what a point of quality
+# takes off it, and what is added before rounding down, less than a half as encoders do
+# to save bits.
+WEBP_STEP, WEBP_SLOPE, WEBP_ROUNDING = 40.5, 0.335, 0.43
+
+
+def _dct_matrix(side: int) -> np.ndarray:
+    """Orthonormal 2-D DCT-II, `block @ matrix` for a flattened block of that side."""
+    k, n = np.mgrid[:side, :side]
+    dct = np.cos((2 * n + 1) * k * np.pi / (2 * side)) * np.sqrt(2 / side)
+    dct[0] /= np.sqrt(2)
     return np.kron(dct, dct).T.astype(np.float32)
 
 
-_DCT = _dct_matrix()
+_DCT4, _DCT = _dct_matrix(4), _dct_matrix(8)
 
 
 def quantisation_tables(quality):
@@ -72,17 +79,43 @@ def quantisation_tables(quality):
     return ops.clip(ops.floor((_TABLES * scale + 50) / 100), 1.0, 255.0)
 
 
-def _quantise(planes, table):
-    """Float [B, H, W, C], [1 or B, 64] -> what is left after the DCT's quantisation."""
+def _by_blocks(function, planes, side: int):
+    """Applies a function of [B, N, side**2] to the blocks of float [B, H, W, C]."""
     batch, height, width, channels = planes.shape
-    blocks = [batch, height // 8, 8, width // 8, 8, channels]
+    blocks = [batch, height // side, side, width // side, side, channels]
     order = [0, 1, 3, 5, 2, 4]
     values = ops.transpose(ops.reshape(planes, blocks), order)
-    values = ops.matmul(ops.reshape(values, [batch, -1, 64]), _DCT)
-    values = straight_through(ops.round, values / table[:, None]) * table[:, None]
-    values = straight_through(ops.round, ops.matmul(values, _DCT.T))
-    values = ops.reshape(ops.clip(values, -128.0, 127.0), [blocks[i] for i in order])
+    values = function(ops.reshape(values, [batch, -1, side * side]))
+    values = ops.reshape(values, [blocks[i] for i in order])
     return ops.reshape(ops.transpose(values, [0, 1, 4, 2, 5, 3]), planes.shape)
+
+
+def _quantise(planes, table):
+    """Float [B, H, W, C], [1 or B, 64] -> what is left after the DCT's quantisation."""
+
+    def function(values):
+        values = ops.matmul(values, _DCT)
+        values = straight_through(ops.round, values / table[:, None]) * table[:, None]
+        values = straight_through(ops.round, ops.matmul(values, _DCT.T))
+        return ops.clip(values, -128.0, 127.0)
+
+    return _by_blocks(function, planes, 8)
+
+
+def _halves(chroma):
+    """Means of 2x2 pixels, the 4:2:0 of both codecs."""
+    batch, rows, columns, channels = chroma.shape
+    halves = [batch, rows // 2, 2, columns // 2, 2, channels]
+    return ops.mean(ops.reshape(chroma, halves), axis=(2, 4))
+
+
+def _doubled(chroma):
+    rows, columns = chroma.shape[1:3]
+    return separable(
+        chroma,
+        bilinear_matrix(rows, 2 * rows, rows),
+        bilinear_matrix(columns, 2 * columns, columns),
+    )
 
 
 def _pad_edge(images, multiple: int):
@@ -106,20 +139,45 @@ def differentiable_jpeg(images, quality):
     """
     height, width = images.shape[1:3]
     pixels = _pad_edge(round_to_uint8(images) * 255.0 - 128.0, 16)
-    batch, rows, columns, _ = pixels.shape
     # The offset of 128 belongs to luma alone: grey has no chroma. libjpeg keeps every
     # plane in 8 bits, and chroma's rounding shows after the conversion back.
     ycc = straight_through(ops.round, ops.matmul(pixels, _TO_YCC))
     luma, chroma = ycc[..., :1], ycc[..., 1:]
-    halves = ops.reshape(chroma, [batch, rows // 2, 2, columns // 2, 2, 2])
     tables = quantisation_tables(quality)
     luma = _quantise(luma, tables[:, 0])
-    chroma = _quantise(ops.mean(halves, axis=(2, 4)), tables[:, 1])
-    chroma = separable(
-        chroma,
-        bilinear_matrix(rows // 2, rows, rows // 2),
-        bilinear_matrix(columns // 2, columns, columns // 2),
-    )
+    chroma = _doubled(_quantise(_halves(chroma), tables[:, 1]))
+    ycc = ops.concatenate([luma, chroma], axis=-1)[:, :height, :width]
+    return round_to_uint8((ops.matmul(ycc, _TO_RGB) + 128.0) / 255.0)
+
+
+def differentiable_webp(images, quality):
+    """Lossy WebP's 4x4 transforms with straight-through rounding.
+
+    Its prediction from neighbouring blocks, which is sequential, is left out, and the
+    quantiser's step was fitted so that the PSNR is about the codec's.
+
+    Args:
+        images: float [B, H, W, 3] RGB, clipped to [0, 1].
+        quality: 35 to 80, where the fit was made, a number or [B].
+
+    Returns:
+        float [B, H, W, 3] in [0, 1], multiples of 1/255.
+    """
+    height, width = images.shape[1:3]
+    pixels = _pad_edge(round_to_uint8(images) * 255.0 - 128.0, 8)
+    ycc = ops.matmul(pixels, _TO_YCC)
+    quality = ops.reshape(ops.cast(quality, "float32"), [-1, 1, 1])
+    step = WEBP_STEP - WEBP_SLOPE * quality
+
+    def down(values):
+        return ops.sign(values) * ops.floor(ops.abs(values) + WEBP_ROUNDING)
+
+    def quantised(values):
+        values = straight_through(down, ops.matmul(values, _DCT4) / step) * step
+        return ops.matmul(values, _DCT4.T)
+
+    luma = _by_blocks(quantised, ycc[..., :1], 4)
+    chroma = _doubled(_by_blocks(quantised, _halves(ycc[..., 1:]), 4))
     ycc = ops.concatenate([luma, chroma], axis=-1)[:, :height, :width]
     return round_to_uint8((ops.matmul(ycc, _TO_RGB) + 128.0) / 255.0)
 
@@ -146,8 +204,10 @@ def jpeg_real(images, rng, context, quality):
 
 
 def webp(images, seed, context, quality):
+    if keras.backend.backend() != "tensorflow":
+        return differentiable_webp(images, quality)
     standin = differentiable_jpeg(images, webp_as_jpeg(quality))
-    if not context.real_codecs or keras.backend.backend() != "tensorflow":
+    if not context.real_codecs:
         return standin
     # JPEG loses other things than WebP at the same PSNR, but its gradient will do.
     return on_host(webp_real, standin, images, quality)
@@ -155,15 +215,15 @@ def webp(images, seed, context, quality):
 
 def gridjpeg(images, seed, context, pixels, quality):
     side, size = images.shape[1], int(pixels)
-    photo = _resampled(images, size)
+    photo = resampled(images, size)
     coded = differentiable_jpeg(ops.clip(photo, 0.0, 1.0), quality)
-    return _resampled(coded, side)
+    return resampled(coded, side)
 
 
-def _resampled(images, size: int):
+def resampled(images, size: int):
     """Area averaging down, bicubic up, as photos are resized."""
     side = images.shape[1]
-    if size < side:
+    if size <= side:
         return resize_to(images, size)
     return ops.image.resize(
         images, (size, size), interpolation="bicubic", data_format="channels_last"
@@ -173,14 +233,14 @@ def _resampled(images, size: int):
 def gridjpeg_real(images, rng, context, pixels, quality):
     side, size = images.shape[1], int(pixels)
 
-    def resampled(images, size):
+    def again(images, size):
         method = cv2.INTER_AREA if size < images.shape[1] else cv2.INTER_CUBIC
         return np.stack(
             [cv2.resize(i, (size, size), interpolation=method) for i in images]
         )
 
-    coded = jpeg_real(resampled(images, size), rng, context, quality)
-    return resampled(coded, side)
+    coded = jpeg_real(again(images, size), rng, context, quality)
+    return again(coded, side)
 
 
 def webp_as_jpeg(quality):

@@ -29,7 +29,12 @@ def to_lab(images):
     rgb = ops.clip(images, 0.0, 1.0)
     # The branch that is not taken must have a finite slope too.
     upper = ((ops.maximum(rgb, 0.04045) + 0.055) / 1.055) ** 2.4
-    xyz = ops.matmul(ops.where(rgb > 0.04045, upper, rgb / 12.92), _FORWARD)
+    return linear_to_lab(ops.where(rgb > 0.04045, upper, rgb / 12.92))
+
+
+def linear_to_lab(rgb):
+    """`to_lab` of linear RGB in [0, 1]: cv2.COLOR_LRGB2Lab."""
+    xyz = ops.matmul(rgb, _FORWARD)
     root = ops.maximum(xyz, _KNEE**3) ** (1 / 3)
     f = ops.where(xyz > _KNEE**3, root, xyz / (3 * _KNEE**2) + 4 / 29)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
@@ -38,10 +43,14 @@ def to_lab(images):
 
 def from_lab(values):
     """The inverse of `to_lab`; colours that sRGB does not have are clipped."""
+    rgb = linear_from_lab(values)
+    upper = 1.055 * ops.maximum(rgb, 0.0031308) ** (1 / 2.4) - 0.055
+    return ops.where(rgb > 0.0031308, upper, 12.92 * rgb)
+
+
+def linear_from_lab(values):
+    """The inverse of `linear_to_lab`; colours that RGB does not have are clipped."""
     y = (values[..., 0] + 16) / 116
     f = ops.stack([y + values[..., 1] / 500, y, y - values[..., 2] / 200], axis=-1)
     cube, line = ops.maximum(f, _KNEE) ** 3, (f - 4 / 29) * (3 * _KNEE**2)
-    rgb = ops.matmul(ops.where(f > _KNEE, cube, line), _BACK)
-    rgb = ops.clip(rgb, 0.0, 1.0)
-    upper = 1.055 * ops.maximum(rgb, 0.0031308) ** (1 / 2.4) - 0.055
-    return ops.where(rgb > 0.0031308, upper, 12.92 * rgb)
+    return ops.clip(ops.matmul(ops.where(f > _KNEE, cube, line), _BACK), 0.0, 1.0)

@@ -12,11 +12,16 @@ from faketagger_tf.manipulations.geometry import (
     gaussian_matrix,
     separable,
 )
+from faketagger_tf.manipulations.lab import linear_from_lab, linear_to_lab
 from faketagger_tf.manipulations.random import uniform
 
 # Non-local means of strength h changes a photo about as much (in PSNR) as a Gaussian
 # blur of 0.3 + 0.06 h pixels; fitted on three photos of scikit-image, h from 3 to 10.
 DENOISE_SIGMA = (0.3, 0.06)
+
+# Sides of the patches that non-local means compares, and of the window it looks in.
+PATCH, SEARCH = 5, 15
+_LAB_TO_BYTES = np.array([2.55, 1.0, 1.0], np.float32)  # OpenCV's 8-bit Lab, but 128.
 
 # Window in pixels and its deviation of the bilateral filter of beauty apps.
 BEAUTY_WINDOW, BEAUTY_SIGMA = 7, 3.0
@@ -113,7 +118,64 @@ def blur_real(images, rng, context, sigma):
     )
 
 
+def non_local_means(images, strength):
+    """cv2.fastNlMeansDenoisingColored as `keras.ops`, in one program for a batch.
+
+    Each pixel becomes the mean over a window, weighted by how like its patch theirs
+    are. The weights carry no gradient: they are found from differences that a tag
+    hardly changes, and the gradient then is that of a fixed filter.
+
+    Args:
+        images: float [B, S, S, 3], clipped to [0, 1], S more than 9.
+        strength: number or [B], OpenCV's h.
+
+    Returns:
+        float32 [B, S, S, 3] in [0, 1].
+    """
+    batch, side = images.shape[:2]
+    border, reach = PATCH // 2, SEARCH // 2
+    wide = side + 2 * border
+    # OpenCV takes the pixels for linear light, and compares luma and colour apart.
+    values = linear_to_lab(round_to_uint8(ops.cast(images, "float32")))
+    values = straight_through(ops.round, values * _LAB_TO_BYTES)
+    margin = border + reach
+    margins = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+    padded = ops.pad(values, margins, mode="reflect")
+    middle = padded[:, reach : reach + wide, reach : reach + wide]
+    middle = ops.stop_gradient(middle)[:, None]
+    strength = ops.reshape(ops.cast(strength, "float32"), [-1, 1, 1, 1, 1])
+    scale = np.array([1.0, 2.0], np.float32) * ops.square(strength)
+
+    def add_row(sums, down):
+        rows = ops.slice(padded, [0, down, 0, 0], [batch, wide, padded.shape[2], 3])
+        moved = [rows[:, :, right : right + wide] for right in range(SEARCH)]
+        moved = ops.stack(moved, axis=1)
+        apart = ops.square(ops.stop_gradient(moved) - middle)
+        apart = ops.stack([apart[..., 0], apart[..., 1] + apart[..., 2]], axis=-1)
+        apart = ops.reshape(apart, [-1, wide, wide, 2])
+        apart = ops.average_pool(apart, PATCH, strides=1, padding="valid")
+        apart = ops.reshape(apart, [batch, SEARCH, side, side, 2])
+        weights = ops.stop_gradient(ops.exp(-apart / scale))
+        weights = ops.concatenate([weights, weights[..., 1:]], axis=-1)
+        moved = moved[:, :, border : border + side, border : border + side]
+        total, weight = sums
+        total = total + ops.sum(weights * moved, axis=1)
+        return (total, weight + ops.sum(weights, axis=1)), None
+
+    # A loop, and not 225 copies of it: a program that compiles. Its values are made
+    # anew for the gradient, because keeping them takes gigabytes.
+    if keras.backend.backend() == "jax":
+        add_row = keras.remat(add_row)
+    nothing = ops.zeros_like(values)
+    offsets = np.arange(SEARCH, dtype=np.int32)
+    (total, weight), _ = ops.scan(add_row, (nothing, nothing), offsets)
+    values = straight_through(ops.round, total / weight) / _LAB_TO_BYTES
+    return linear_from_lab(values)
+
+
 def denoise(images, seed, context, strength):
+    if keras.backend.backend() != "tensorflow":
+        return non_local_means(images, strength)
     standin = gaussian_blur(images, DENOISE_SIGMA[0] + DENOISE_SIGMA[1] * strength)
     if not context.real_codecs:
         return standin
@@ -124,7 +186,12 @@ def denoise_real(images, rng, context, strength):
     return np.stack(
         [
             cv2.fastNlMeansDenoisingColored(
-                np.ascontiguousarray(image[..., ::-1]), None, float(h), float(h), 5, 15
+                np.ascontiguousarray(image[..., ::-1]),
+                None,
+                float(h),
+                float(h),
+                PATCH,
+                SEARCH,
             )[..., ::-1]
             for image, h in zip(images, strength, strict=True)
         ]
