@@ -89,9 +89,9 @@ def test_every_preset_runs_on_both(name):
     assert ours.shape == theirs.shape and theirs.std() > 0.005
     if lite.config.informed_steps:
         # A step takes the cube root of a slope, which near 0 makes much of the least
-        # rounding, and four of them multiply it: pixels of this noise differ, what the
+        # rounding, and six of them multiply it: pixels of this noise differ, what the
         # decoder reads does not.
-        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
+        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.8
         for residual in (ours, theirs):
             logits = keras.networks.decode(cover + residual)
             assert np.mean((logits > 0) == message) > 0.98
