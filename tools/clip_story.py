@@ -9,7 +9,7 @@ of frames, `strip.jpg`, to `build/clip`.
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import cv2
 import numpy as np
@@ -77,4 +77,9 @@ def main(photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photo", nargs="?", default="")
+    arguments = parser.parse_args()
+    main(arguments.photo)

@@ -8,6 +8,7 @@ Runs the four commands, prints what they print, and writes the pictures and thei
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 import subprocess
 import sys
@@ -67,4 +68,9 @@ def main(photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photo", nargs="?", default="")
+    arguments = parser.parse_args()
+    main(arguments.photo)

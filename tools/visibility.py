@@ -10,7 +10,7 @@ astronaut.
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import cv2
 import numpy as np
@@ -76,4 +76,10 @@ def main(name: str = "face128", photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tagger", nargs="?", default="face128")
+    parser.add_argument("photo", nargs="?", default="")
+    arguments = parser.parse_args()
+    main(arguments.tagger, arguments.photo)

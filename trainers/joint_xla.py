@@ -39,7 +39,7 @@ if __name__ == "__main__":  # Keras and XLA read these once, when they are impor
     if importlib.util.find_spec("jax") is None:
         print(
             "Error: trainers.joint_xla needs JAX. Received: no module 'jax'. "
-            "Accepted: after pip install -r requirements-jax.txt.",
+            "Accepted: an environment of its own with requirements-jax.txt (BUILD.md).",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -238,13 +238,16 @@ def _text(row: dict) -> str:
         for what in ("lost", "changed")
         if row[what]
     ]
-    broken = [f"will not survive {', '.join(row['broken'])}"] if row["broken"] else []
+    broken = [f"may not survive {'; '.join(row['broken'])}"] if row["broken"] else []
+    tagged = f"{row['faces']} face(s)" if row["faces"] else "tagged in its middle"
+    if unread:
+        more = "more " if row["faces"] else "face(s) "
+        tagged += f", {len(unread)} {more}without a tag that reads"
     return "  ".join(
         [
             f"{printable(row['output'])}  payload {row['payload']}",
             f"PSNR {row['psnr']:.2f} dB  SSIM {row['ssim']:.4f}",
-            f"{row['faces']} face(s)"
-            + (f", {len(unread)} more without a tag that reads" if unread else ""),
+            tagged,
             *broken,
             *told,
         ]

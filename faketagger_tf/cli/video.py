@@ -98,7 +98,7 @@ def tag(values) -> int:
 
 
 def _tag_text(row: dict) -> str:
-    told = [f"will not survive {', '.join(row['broken'])}"] if row["broken"] else []
+    told = [f"may not survive {'; '.join(row['broken'])}"] if row["broken"] else []
     told += [f"lost: {'; '.join(row['lost'])}"] if row["lost"] else []
     told += [f"({note})" for note in row["notes"]]
     if row["p_value"] is not None:

@@ -103,8 +103,8 @@ def tag_as_promised(
         check: read every tag back, as `tag_until_it_reads` does.
 
     Returns:
-        What was tagged, with `choices` where there is a promise. Unchecked, all of its
-        canvases count as tagged.
+        What was tagged, with `choices` where there is a promise for it. Unchecked, all
+        of its canvases count as tagged.
 
     Raises:
         ValueError: both strength and promise are given, or as `tag_until_it_reads`.
@@ -135,7 +135,10 @@ def tag_as_promised(
         pixels = tagger.embed(photo, payload, strengths, canvases, refine, residuals)
         data = encoders[0](pixels) if encoders else b""
         result = AssuredTag(pixels, canvases, [], data)
-    return dataclasses.replace(result, choices=choices)
+    # What was promised for a face says nothing of the square that is tagged instead.
+    known = {id(canvas) for canvas in canvases}
+    kept = all(id(canvas) in known for canvas in result.canvases)
+    return dataclasses.replace(result, choices=choices if kept else ())
 
 
 def tag_until_it_reads(
