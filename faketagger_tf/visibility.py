@@ -15,14 +15,13 @@ PSNR is no budget: at one PSNR a residual may be unseen or be a stain on a plain
 
 from __future__ import annotations
 
-import functools
 import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from faketagger_tf.manipulations.geometry import separable
+from faketagger_tf.manipulations.geometry import gaussian_matrix, separable
 
 # RGB to Y, Cb, Cr (Rec. 601).
 _TO_YCC = np.array(
@@ -77,20 +76,14 @@ def nearness(scale):
     return ops.clip(ops.log(scale) / math.log(3.0), 0.0, NEAREST)
 
 
+def _radius(sigma: float) -> int:
+    return math.ceil(2.5 * sigma)
+
+
 def _gaussian(sigma: float) -> np.ndarray:
-    radius = math.ceil(2.5 * sigma)
+    radius = _radius(sigma)
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return (taps / taps.sum()).astype(np.float32)
-
-
-@functools.cache
-def _gaussian_matrix(sigma: float, side: int) -> np.ndarray:
-    """float32 [1, side, side]: `_gaussian` with mirrored borders, for `separable`."""
-    taps = _gaussian(sigma)
-    border = len(taps) // 2
-    rows = np.pad(np.eye(side), [(border, border), (0, 0)], mode="reflect")
-    matrix = sum(tap * rows[i : i + side] for i, tap in enumerate(taps))
-    return matrix[None].astype(np.float32)
 
 
 def blur(images, sigma: float):
@@ -105,7 +98,9 @@ def blur(images, sigma: float):
         sigma: standard deviation in pixels; 2.5 of it must be less than a side.
     """
     if keras.backend.backend() == "jax":
-        rows, columns = (_gaussian_matrix(sigma, side) for side in images.shape[1:3])
+        rows, columns = (
+            gaussian_matrix(sigma, side, _radius(sigma)) for side in images.shape[1:3]
+        )
         return separable(ops.cast(images, "float32"), rows, columns)
     taps = _gaussian(sigma)
     border, channels = len(taps) // 2, images.shape[-1]

@@ -132,10 +132,20 @@ def spread_spectrum(config=SPREAD, seed=0):
 
 def run_module(module: str, *arguments) -> subprocess.CompletedProcess:
     """Runs `python -m module` with arguments, from the project's root."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return _run_at_root(command, TF_CPP_MIN_LOG_LEVEL="3")
+
+
+def run_on_jax(*arguments) -> subprocess.CompletedProcess:
+    """Runs `jax_python` with arguments, from the project's root."""
+    return _run_at_root([jax_python(), *map(str, arguments)], KERAS_BACKEND="jax")
+
+
+def _run_at_root(command: list[str], **environment) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        command,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -1,14 +1,12 @@
 """The joint step's maths, on TensorFlow here and on JAX in a process of its own."""
 
 import json
-import os
-import subprocess
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import ROOT, jax_python
+from support import run_on_jax
 
 from faketagger_tf import joint, losses
 from faketagger_tf.manipulations import Context, StatelessSeed, parse_chains
@@ -71,15 +69,8 @@ print(json.dumps({"terms": {k: float(v) for k, v in means.items()}, "moving": mo
 """
 
 
-def run_on_jax(chains):
-    result = subprocess.run(
-        [jax_python(), "-c", STEP, json.dumps(chains)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def step_on_jax(chains):
+    result = run_on_jax("-c", STEP, json.dumps(chains))
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -96,7 +87,7 @@ def test_a_training_step_runs_on_jax():
         "facepaste(large)|facewarp(0.03)",
         "autoencode(A>B)|faceblur(1)|facedown(12)|facecrop(0.6)",
     ]
-    found = run_on_jax(chains)
+    found = step_on_jax(chains)
     assert set(found["terms"]) == {
         "message_loss",
         "image_mse",

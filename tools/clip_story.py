@@ -9,8 +9,6 @@ of frames, `strip.jpg`, to `build/clip`.
 
 from __future__ import annotations
 
-import argparse
-
 import cv2
 import numpy as np
 import skimage.data
@@ -18,6 +16,7 @@ import skimage.data
 from benchmarks.video_clips import RATE, MovingPortraits, write_frames
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.video.container import Clip
+from tools.arguments import call
 from tools.story import CAPTION, run
 
 FOLDER = "build/clip"
@@ -77,9 +76,4 @@ def main(photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", nargs="?", default="")
-    arguments = parser.parse_args()
-    main(arguments.photo)
+    call(main)

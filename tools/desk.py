@@ -25,6 +25,7 @@ from faketagger_tf.registry import init_registry
 from faketagger_tf.registry.access import add_key
 from faketagger_tf.registry.jobs import tag_into_registry
 from faketagger_tf.tagging.tagger import Tagger
+from tools.arguments import call
 
 FOLDER = pathlib.Path("build/desk")
 WIDTH, HEIGHT = 900, 960  # Of the picture, in pixels.
@@ -73,4 +74,4 @@ def main(photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    call(main)

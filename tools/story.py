@@ -8,7 +8,6 @@ Runs the four commands, prints what they print, and writes the pictures and thei
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 import skimage.data
 
 from faketagger_tf.photos import read_photo, write_image
+from tools.arguments import call
 
 FOLDER = pathlib.Path("build/story")
 SIDE = 384  # Of each picture in the panel, in pixels.
@@ -68,9 +68,4 @@ def main(photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photo", nargs="?", default="")
-    arguments = parser.parse_args()
-    main(arguments.photo)
+    call(main)

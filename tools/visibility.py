@@ -10,8 +10,6 @@ astronaut.
 
 from __future__ import annotations
 
-import argparse
-
 import cv2
 import numpy as np
 import skimage.data
@@ -20,6 +18,7 @@ from faketagger_tf import metrics
 from faketagger_tf.photos import read_photo, write_image
 from faketagger_tf.tagging.refine import STEPS
 from faketagger_tf.tagging.tagger import Tagger
+from tools.arguments import call
 
 SIDE = 256  # Of each picture, in pixels.
 PATCH = 32  # Of an enlarged detail, in pixels of the canvas.
@@ -76,10 +75,4 @@ def main(name: str = "face128", photo: str = "") -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tagger", nargs="?", default="face128")
-    parser.add_argument("photo", nargs="?", default="")
-    arguments = parser.parse_args()
-    main(arguments.tagger, arguments.photo)
+    call(main)

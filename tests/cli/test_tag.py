@@ -179,6 +179,8 @@ def test_a_face_that_is_lost_is_tagged_on_the_centred_square(
         tagger._detect = original
     row = json.loads(capsys.readouterr().out)
     assert row["faces"] == 0 and len(row["unread_faces"]) == 1
+    # What the face's tag would have lost is not said of the square's.
+    assert not row["broken"]
 
 
 def test_refined_tags(faketagger, tmp_path, photo, capsys):

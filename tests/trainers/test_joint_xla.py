@@ -1,17 +1,15 @@
 """The trainer for one GPU: its parts on TensorFlow, a short run on JAX."""
 
+import dataclasses
 import json
-import os
 import re
-import subprocess
 
 import keras
 import numpy as np
 import pytest
-from support import ROOT, jax_python
+from support import TINY, run_on_jax
 
 from faketagger_tf import visibility
-from faketagger_tf.config import TaggerConfig
 from faketagger_tf.data.covers import write_covers
 from faketagger_tf.drawn import default_identities, draw_canvases
 from faketagger_tf.manipulations import Context, StatelessSeed
@@ -21,16 +19,8 @@ from faketagger_tf.presets import load_tagger, save_tagger
 from trainers import joint_xla
 from trainers.mixture import GROUPS, Group, Mixture, vary_covers
 
-CONFIG = TaggerConfig(
-    image_size=64,
-    message_bits=8,
-    payload_bits=4,
-    crc_bits=0,
-    encoder_width=8,
-    decoder_width=8,
-    strength="visibility",
-    attention=True,
-    outside="black",
+CONFIG = dataclasses.replace(
+    TINY, image_size=64, strength="visibility", attention=True, outside="black"
 )
 # A run of four steps, two in a program, on some of the groups: loops over windows and
 # many grids take minutes to compile on a CPU. The whole table is traced, not compiled.
@@ -69,17 +59,6 @@ state, terms = jax.eval_shape(
     [v.value for v in trainer.frozen], np.float32(0))
 print(json.dumps({name: term.shape for name, term in terms.items()}))
 """
-
-
-def run_on_jax(*arguments):
-    return subprocess.run(
-        [jax_python(), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
