@@ -5,6 +5,7 @@ Runs as a command of its own, because the two trainers share flag names.
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,21 @@ def test_learns_to_swap_and_skips_the_broken_file(photos, tmp_path):
     again = train(*arguments)
     assert again.returncode == 0
     assert "already at step 60 of 60" in again.stderr
+
+
+def test_a_judge_is_trained_beside_it_and_resumed(photos, tmp_path):
+    arguments = [f"--data={photos}", f"--output={tmp_path}", "--adversarial=0.1"]
+    arguments += ["--judge_width=8", "--judge_learning_rate=3e-3", "--log_every=10"]
+    result = train(*arguments, "--steps=20", "--final_learning_rate=1")
+    assert result.returncode == 0, result.stderr
+    judged = [float(x) for x in re.findall(r"judge ([\d.]+)", result.stderr)]
+    assert len(judged) == 2 and judged[1] < 0.85 * judged[0], "the judge must learn"
+    again = train(*arguments, "--steps=30", "--final_learning_rate=1")
+    assert again.returncode == 0, again.stderr
+    assert "at step 20" in again.stderr
+    resumed = float(re.search(r"judge ([\d.]+)", again.stderr)[1])
+    # A judge that had started anew would be back where it began.
+    assert resumed < judged[0]
 
 
 @pytest.mark.parametrize(
