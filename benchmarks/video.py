@@ -114,7 +114,7 @@ def main(options: VideoOptions) -> None:
     tagger = Tagger.load(options.tagger)
     photos = find_photos(options.data, options.split)
     people = [photo.path for photo in photos.spread(options.spread)]
-    swaps = _Swaps()
+    swaps = Swaps()
     for number in range(options.clips):
         if not rows.has("tagged", number):
             with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +177,7 @@ class Rows:
         print(json.dumps(row), flush=True)
 
 
-class _Swaps:
+class Swaps:
     """Swaps the faces of clips with the models of `SWAPS` in turn."""
 
     def __init__(self):

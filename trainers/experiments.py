@@ -39,7 +39,7 @@ from faketagger_tf.tagging.tagger import FPR, Tagger
 
 # Models that face128 was trained against, and models that no preset was.
 SEEN_SWAPS, UNSEEN_SWAPS = ("one", "three"), ("unseen_skips", "unseen_narrow")
-UNSEEN_LATENTS = ("unseen",)
+UNSEEN_LATENTS = ("unseen", "unseen_wide")
 # What latent models do, and how a row says so.
 EDITED = {"face": {"region": "face"}, "whole canvas": {"region": "canvas"}}
 NOISES = {"noise 0": {"noise": 0.0}, "noise 0.1": {"noise": 0.1}}

@@ -5,8 +5,7 @@
 Each identity's faces are warped at random and restored by that identity's decoder; the
 encoder is shared (the classic "deepfakes" recipe). With `--groups`, people are gathered
 into composite identities, so that no decoder depicts a real person. With
-`--adversarial`, a judge of patches that is trained beside it makes restored and swapped
-faces sharp.
+`--adversarial`, a judge of patches that is trained beside it makes faces sharp.
 """
 
 from __future__ import annotations
@@ -129,41 +128,39 @@ class FaceswapTrainer(loop.SummedSteps):
     def _loss_and_gradients(self, batch, step, replica):
         seed = StatelessSeed(tf.stack([step + 1_000_003 * self.options.seed, replica]))
         identities = self.config.identities
-        terms, faked = {}, {identity: [] for identity in identities}
+        terms, restored = {}, {}
         with tf.GradientTape() as tape:
             for identity in identities:
                 warped = random_warp(batch[identity], seed, self.swap.warp)
-                if self.judge is None:
-                    restored = render(self.model, identity, warped, training=True)
-                else:
-                    rendered = self.model(warped, training=True)
-                    restored = rendered[identity]
-                    for other in identities:
-                        faked[other].append(rendered[other])
-                per_image = losses.face_loss(batch[identity], restored)
+                restored[identity] = render(self.model, identity, warped, training=True)
+                per_image = losses.face_loss(batch[identity], restored[identity])
                 terms[f"loss_{identity}"] = self._mean(per_image)
             loss = tf.add_n(list(terms.values()))
             if self.judge is not None:
-                terms["fooled"] = self._judged(faked, True)
+                terms["fooled"] = self._judged(restored, True)
                 loss += self.swap.adversarial * terms["fooled"]
             loss = self.optimizer.scale_loss(loss)
         gradients = [tape.gradient(loss, self.model.trainable_variables)]
         if self.judge is not None:
             with tf.GradientTape() as tape:
-                photos = {identity: [batch[identity]] for identity in identities}
-                terms["judge"] = self._judged(photos, True) + self._judged(faked, False)
+                terms["judge"] = self._judged(batch, True) + self._judged(
+                    restored, False
+                )
                 loss = self.judge_optimizer.scale_loss(terms["judge"])
             gradients.append(tape.gradient(loss, self.judge.trainable_variables))
         return terms, gradients
 
-    def _judged(self, batches: dict[str, list], real: bool):
-        """How far the judge is from calling every identity's faces `real`."""
-        terms = [
-            self._mean(judged_as(self.judge(faces, training=True), number, real))
+    def _judged(self, faces: dict, real: bool):
+        """How far the judge is from calling every identity's faces `real`.
+
+        Swapped faces are not judged: nothing else tells them what to look like, and
+        what fools the judge there is not a face.
+        """
+        judged = [
+            judged_as(self.judge(faces[identity], training=True), number, real)
             for number, identity in enumerate(self.config.identities)
-            for faces in batches[identity]
         ]
-        return tf.add_n(terms) / len(terms)
+        return self._mean(tf.add_n(judged) / len(judged))
 
     def _replica_step(self, batch, step):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
