@@ -30,6 +30,13 @@ def define(parser: Parser) -> None:
         "Registry whose payloads are read for, too, and whose record is shown.",
     )
     common.add_trust_flag(parser)
+    parser.add_switch(
+        "--quick",
+        False,
+        "Read faces where they are found and search no further: about ten times as "
+        "many photos without a tag a minute. Misses tags whose faces a deepfake or a "
+        "heavy distortion has moved.",
+    )
     parser.add_switch("--all", False, "Also list faces without a tag.")
     parser.add_argument(
         "--annotate",
@@ -75,6 +82,7 @@ def _run(values, paths: list[str], pictures: dict, registry, anchors: str) -> in
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
     tagger = common.load_tagger(values)
+    tagger.quick = values.quick
     if registry is None:
         trace, columns = functools.partial(trace_file, tagger), TRACE_COLUMNS
     else:

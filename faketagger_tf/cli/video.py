@@ -137,6 +137,7 @@ def _trace(values, registry) -> int:
     from faketagger_tf.video.jobs import TRACE_COLUMNS, trace_clip
 
     tagger = common.load_tagger(values)
+    tagger.quick = values.quick
     trace_one, columns = functools.partial(trace_clip, tagger), TRACE_COLUMNS
     if registry is not None:
         from faketagger_tf.registry.reader import RegisteredReader

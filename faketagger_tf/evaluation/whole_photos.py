@@ -348,6 +348,7 @@ class WholePhotosOptions(Checked):
         (), "Instead, a promise that chooses the strength; repeat the flag for more."
     )
     refine: int = option(0, "Steps of refinement.", low=0)
+    quick: bool = option(False, "Read as `faketagger trace --quick` does.")
     fpr: float = option(FPR, "Largest p-value of a tag that counts as found.")
     limit: int = option(0, "Photos at most; 0 for all.", low=0)
     threads: int = option(0, "Photos at once; 0 takes one a core.", low=0)
@@ -358,6 +359,7 @@ class WholePhotosOptions(Checked):
 def main(options: WholePhotosOptions) -> None:
     """Runs the command; see the module's docstring."""
     tagger = Tagger.load(options.tagger)
+    tagger.quick = options.quick
     report = measure_photos(
         tagger,
         find_photos(options.data, options.split).spread(options.limit),

@@ -132,6 +132,9 @@ class Tagger:
 
     Attributes:
         key_id: tells keys apart, see `KeyedCode.key_id`; empty for open tags.
+        quick: may be set to read faces where their canvases lie and search no further,
+            so that photos without a tag take a tenth of the time. P-values stay those
+            of the best of all the places of a search: larger than they need be.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class Tagger:
         )
         self.key_id = self._keyed.key_id if self._keyed else ""
         self.registered = registered or Presence()
+        self.quick = False
         self._detect = detect
         self._refiner: Refiner | None = None
         self._lock = threading.Lock()
@@ -497,8 +501,9 @@ class Tagger:
 
         A face that does not read at once is read without its surroundings and
         mirrored, then searched: small shifts, scales and turns of its canvas, and the
-        most surprising reading is kept; see `tagging.search`. Where no face reads, the
-        centred square is tried as well, and reported if it reads.
+        most surprising reading is kept; see `tagging.search`. A `quick` tagger leaves
+        the search out. Where no face reads, the centred square is tried as well, and
+        reported if it reads.
 
         Copies are read down to sizes at which nothing would be tagged. Faces that are
         too small to be tagged are read where there is none that is not.
@@ -539,7 +544,7 @@ class Tagger:
                 seen.extend(read(*arguments))
                 return seen[-len(arguments[1]) :]
 
-            reading = search(photo, canvas, size, note)
+            reading = search(photo, canvas, size, note, self.quick)
             return with_nearest(reading, seen) if payloads is not None else reading
 
         _check_photo(photo, MIN_READ)

@@ -197,7 +197,11 @@ class ClipReader:
         last = looks.canvases[0]
         own = dataclasses.replace(last, matrix=_from_wide(size))
         best = search(
-            few[0], own, size, lambda _, where, __, tight: read(few, where, tight)
+            few[0],
+            own,
+            size,
+            lambda _, where, __, tight: read(few, where, tight),
+            self.tagger.quick,
         )
         if len(looks.pictures) > len(few):
             # The place was found with a few looks, and the others know it no better.

@@ -3,6 +3,7 @@ import json
 import numpy as np
 
 from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.tagging.tagger import Tagger
 
 
 def test_annotate_draws_on_the_photo(faketagger, tmp_path, photo):
@@ -89,3 +90,27 @@ def test_a_mirrored_copy_is_said_so(photo, tmp_path, faketagger, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert "0x1F2E3D4C" in first and first.endswith("bits corrected  mirrored")
     assert "0x1F2E3D4C" in second and second.endswith("bits corrected")
+
+
+def test_quick_reads_tags_and_searches_nothing(
+    photo, tmp_path, faketagger, capsys, monkeypatch
+):
+    tagged = str(tmp_path / "tagged.png")
+    assert faketagger("tag", photo, tagged, "--payload=1F2E3D4C") == 0
+    read, looks = Tagger._read_at, []
+
+    def count(self, pixels, canvases, *arguments):
+        looks.extend(canvases)
+        return read(self, pixels, canvases, *arguments)
+
+    monkeypatch.setattr(Tagger, "_read_at", count)
+    capsys.readouterr()
+    assert faketagger("trace", "--quick", tagged) == 0
+    assert "0x1F2E3D4C" in capsys.readouterr().out
+    looks.clear()
+    assert faketagger("trace", "--quick", photo) == 1
+    # Whole and tight, both ways; the centred square, both ways.
+    assert len(looks) <= 6
+    looks.clear()
+    assert faketagger("trace", photo) == 1, "the next command searches again"
+    assert len(looks) > 50

@@ -183,3 +183,10 @@ def test_the_tight_view_is_what_training_paints(size):
     np.testing.assert_array_equal(tight_view(canvases), expected)
     black = tight_view(canvases, "black")
     assert black[:, 0].max() == 0 and (black[:, size // 2, size // 2] > 0).all()
+
+
+def test_quick_looks_at_the_canvas_alone():
+    reader = Reader(surprise=lambda canvas, tight: canvas.mirrored + tight / 2)
+    found = search.search(PHOTO, CANVAS, SIZE, reader, quick=True)
+    assert len(reader.places) == 4
+    assert found.canvas.mirrored and found.tight
