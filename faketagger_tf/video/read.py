@@ -14,7 +14,8 @@ A sum is decoded once, and compared with the payloads that were issued where the
 given. Frames of one clip are not independent: an untagged face looks alike in all of
 them, so that their sum is about as surprising as one frame, and not less. The p-value
 is therefore that of one face in a photo, whose calibration allows for the search
-(`messages.presence`). docs/video.md says what was measured on untagged clips.
+(`messages.presence`), times `CHANCES`: untagged tracks were measured to be as
+surprising two to three times as often as photos (docs/video.md).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from faketagger_tf.video.tag import clip_tracker, track_canvas
 from faketagger_tf.video.tracks import Track
 
 EVERY = 5  # Frames from one look to the next.
+CHANCES = 4  # Times as often an untagged track may look like a tag as a photo may.
 LIMIT = 2.0  # Largest weight of a look, as a multiple of the median.
 KEPT = 8  # Looks of a track that are kept as pictures, for a search; at least half.
 SEARCHED = 2  # Of them, those with which places are looked for.
@@ -135,7 +137,7 @@ class ClipReader:
     ):
         self.tagger = tagger
         self.tracker = clip_tracker(tagger, every)
-        self._fpr, self._payloads = fpr, payloads
+        self._fpr, self._payloads = fpr / CHANCES, payloads
         self._open: dict[int, _Looks] = {}
         self._closed: dict[int, TrackReading] = {}
 
@@ -177,6 +179,7 @@ class ClipReader:
             best, seen = min(best, found, key=rank), seen + more
         if self._payloads is not None:
             best = with_nearest(best, seen)
+        best = _of_a_track(best)
         face = looks.canvases[0].face is not None
         return TrackReading(number, face, looks.start, looks.end, len(looks), best)
 
@@ -214,6 +217,14 @@ class ClipReader:
         matrix = np.linalg.inv(_square(_from_wide(size))) @ _square(canvas.matrix)
         side = round(WIDE * DENSE * size)
         return warp_canvas(pixels, matrix[:2], side, self.tagger.config.outside)
+
+
+def _of_a_track(reading: Reading) -> Reading:
+    """A sum's reading with the p-values of a track, where it has those of a photo."""
+    told = {"p_value": min(1.0, CHANCES * reading.p_value)}
+    if reading.registered_p_value is not None:
+        told["registered_p_value"] = min(1.0, CHANCES * reading.registered_p_value)
+    return dataclasses.replace(reading, **told)
 
 
 def _from_wide(size: int) -> np.ndarray:

@@ -7,7 +7,14 @@ from clips import encode, flat, moving_face
 
 from faketagger_tf.messages.presence import Presence
 from faketagger_tf.video.container import Clip, Frame, rewrite_clip
-from faketagger_tf.video.read import KEPT, ClipReader, _Looks, combine, read_frames
+from faketagger_tf.video.read import (
+    CHANCES,
+    KEPT,
+    ClipReader,
+    _Looks,
+    combine,
+    read_frames,
+)
 from faketagger_tf.video.tag import ClipTagger
 
 PAYLOAD = 0x1F2E3D4C
@@ -168,3 +175,12 @@ def test_repeating_a_frame_makes_nothing_surer(tagger):
     assert many[0].looks == 9
     # The decoder's logits are float32.
     assert many[0].reading.surprise == pytest.approx(one[0].reading.surprise, abs=0.01)
+
+
+def test_a_track_has_more_chances_than_a_photo(tagger):
+    (track,) = read_frames(tagger, frames_of(lambda _: moving_face()(0), 1), every=1)
+    reading = track.reading
+    alone = tagger.presence.p_value(
+        reading.surprise, tagger.config.crc_bits if reading.crc_ok else 0
+    )
+    assert reading.p_value == pytest.approx(min(1.0, CHANCES * alone))
