@@ -44,7 +44,8 @@ test-fast: $(BIN)/.ready  ## the tests that take less than a second, in about a 
 	touch $@
 
 test-jax: $(BIN)/.ready .venv-jax/.ready  ## training on Keras' JAX backend
-	$(BIN)/python -m pytest tests/test_joint.py tests/trainers/test_joint_xla.py
+	$(BIN)/python -m pytest tests/test_joint.py tests/trainers/test_joint_xla.py \
+	  tests/trainers/test_faceswap_xla.py
 
 test-web: $(BIN)/.ready web/node_modules/.ready  ## the page in a headless Chromium
 	$(BIN)/python -m pytest tests/web

@@ -26,29 +26,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
-import math
-import os
 import pathlib
-import sys
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
-if __name__ == "__main__":  # Keras and XLA read these once, when they are imported.
-    if importlib.util.find_spec("jax") is None:
-        print(
-            "Error: trainers.joint_xla needs JAX. Received: no module 'jax'. "
-            "Accepted: an environment of its own with requirements-jax.txt (BUILD.md).",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    os.environ["KERAS_BACKEND"] = "jax"
-    # XLA compiles for many minutes where it tries out every algorithm (level 4), and
-    # chooses convolutions that are 30 times slower where it tries none (level 0).
-    os.environ.setdefault(
-        "XLA_FLAGS", "--xla_gpu_autotune_level=1 --xla_gpu_enable_triton_gemm=false"
-    )
+from trainers import xla
+
+if __name__ == "__main__":
+    xla.use_jax("trainers.joint_xla")  # Before Keras is imported.
 
 import keras
 import numpy as np
@@ -70,6 +55,7 @@ from faketagger_tf.presets import (
     save_tagger,
 )
 from trainers.mixture import GROUPS, Group, Mixture, vary_covers
+from trainers.xla import State, learning_rate, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,53 +94,6 @@ class XlaOptions(Checked):
                 "--level_low must not exceed --level_high. "
                 f"Received: {self.level_low} and {self.level_high}."
             )
-
-
-class State(NamedTuple):
-    """What a step changes: lists of arrays, in the order of the variables.
-
-    Attributes:
-        weights: trainable ones; others: the batch statistics.
-        mean, square: Adam's moments; average: moving average of the weights.
-        step: steps done, an integer scalar.
-    """
-
-    weights: list
-    others: list
-    mean: list
-    square: list
-    average: list
-    step: object
-
-
-def update(state: State, gradients: list, others: list, rate, xp=np) -> State:
-    """One step of Adam on gradients clipped to a global norm of 1.
-
-    Gradients that are not finite count as zero. The average forgets with 0.999, and
-    at first sooner.
-
-    Args:
-        xp: numpy, or jax.numpy in a compiled program.
-    """
-    norm = xp.sqrt(sum(xp.sum(xp.square(g)) for g in gradients))
-    good = xp.isfinite(norm)
-    factor = xp.where(good, 1.0 / xp.maximum(norm, 1.0), 0.0)
-    gradients = [xp.where(good, g, 0.0) * factor for g in gradients]
-    step = state.step + 1
-    mean = [0.9 * m + 0.1 * g for m, g in zip(state.mean, gradients, strict=True)]
-    square = [
-        0.999 * s + 0.001 * g * g for s, g in zip(state.square, gradients, strict=True)
-    ]
-    first, second = 1 - 0.9**step, 1 - 0.999**step
-    weights = [
-        w - rate * (m / first) / (xp.sqrt(s / second) + 1e-7)
-        for w, m, s in zip(state.weights, mean, square, strict=True)
-    ]
-    kept = xp.minimum(0.999, 1 - 1 / (step / 5 + 2))
-    average = [
-        kept * a + (1 - kept) * w for a, w in zip(state.average, weights, strict=True)
-    ]
-    return State(weights, others, mean, square, average, step)
 
 
 class XlaTrainer:
@@ -269,12 +208,6 @@ class XlaTrainer:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         save_tagger(folder, self.config, self.encoder, self.decoder)
-
-
-def learning_rate(options: XlaOptions, step: int, done: float) -> float:
-    """The rate of a step when a share of the run is done: warm-up, then a cosine."""
-    cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return options.learning_rate * min(1.0, step / options.warmup_steps) * cosine
 
 
 def describe(terms: list[dict], mixture: Mixture) -> str:

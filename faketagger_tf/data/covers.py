@@ -4,7 +4,8 @@
 
 writes the training split's canvases, cut as the product cuts them, as one array, uint8
 [N, S, S, 3], that `trainers.joint_xla` puts into a GPU's memory: 10,000 canvases of 128
-pixels are 0.5 GB.
+pixels are 0.5 GB. With `--groups=2` people are gathered into composite identities, and
+the file has an array for each, as `trainers.faceswap_xla` takes them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -30,15 +32,20 @@ def write_covers(path: str | os.PathLike, canvases: np.ndarray) -> None:
     Raises:
         ValueError: the file's name has another ending, or it cannot be written.
     """
-    ending = _ending(path)
+    if _ending(path) == ".npz":
+        write_faces(path, {"covers": canvases})
+    else:
+        write_atomic(path, lambda name: np.save(name, canvases))
 
-    def write(name: str) -> None:
-        if ending == ".npz":
-            np.savez_compressed(name, covers=canvases)
-        else:
-            np.save(name, canvases)
 
-    write_atomic(path, write)
+def write_faces(path: str | os.PathLike, canvases: Mapping[str, np.ndarray]) -> None:
+    """Writes canvases by identity, uint8 `[N, S, S, 3]` each, as .npz.
+
+    Raises:
+        ValueError: the file's name has another ending, or it cannot be written.
+    """
+    _ending(path, (".npz",))
+    write_atomic(path, lambda name: np.savez_compressed(name, **canvases))
 
 
 def read_covers(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -51,34 +58,70 @@ def read_covers(path: str | os.PathLike, image_size: int) -> np.ndarray:
     Raises:
         ValueError: the file is missing or damaged, or holds something else.
     """
-    name, ending = os.fspath(path), _ending(path)
-    try:
-        with open(name, "rb") as file:
-            covers = np.load(file)
-            if ending == ".npz":
-                covers = covers[covers.files[0]] if len(covers.files) == 1 else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"Cannot read the covers {name!r}: {reason}.") from None
-    shape = getattr(covers, "shape", ())
-    wanted = len(shape) == 4 and shape[0] and shape[1:] == (image_size, image_size, 3)
-    if not wanted or covers.dtype != np.uint8:
-        found = "no single array"
-        if covers is not None:
-            found = f"{covers.dtype} {list(shape)}"
-        raise ValueError(
-            f"The covers {name!r} must be one array, uint8 [N, {image_size}, "
-            f"{image_size}, 3], as python -m faketagger_tf.data.covers writes it. "
-            f"Received: {found}."
-        )
+    _ending(path)
+    arrays = _read_arrays(path)
+    if len(arrays) != 1:
+        arrays = {"": None}
+    (covers,) = arrays.values()
+    _check(path, covers, image_size, "one array, ")
     return covers
 
 
-def _ending(path: str | os.PathLike) -> str:
-    ending = os.path.splitext(os.fspath(path))[1].lower()
-    if ending not in _ENDINGS:
+def read_faces(path: str | os.PathLike, image_size: int) -> dict[str, np.ndarray]:
+    """Reads what `write_faces` wrote: identity -> uint8 `[N, S, S, 3]`, S `image_size`.
+
+    Args:
+        path: a .npz file with at least two arrays.
+        image_size: the side that the canvases must have.
+
+    Raises:
+        ValueError: the file is missing or damaged, or holds something else.
+    """
+    _ending(path, (".npz",))
+    faces = _read_arrays(path)
+    if len(faces) < 2:
         raise ValueError(
-            f"A file of covers must end in {' or '.join(_ENDINGS)}. "
+            f"The faces {os.fspath(path)!r} must be of at least two identities, as "
+            "python -m faketagger_tf.data.covers --groups=2 writes them. "
+            f"Received: {len(faces)}."
+        )
+    for canvases in faces.values():
+        _check(path, canvases, image_size, "an array an identity, ")
+    return faces
+
+
+def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            found = np.load(file)
+            if isinstance(found, np.ndarray):
+                return {"": found}
+            return {key: found[key] for key in found.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"Cannot read the covers {name!r}: {reason}.") from None
+
+
+def _check(path, canvases: np.ndarray | None, image_size: int, form: str) -> None:
+    shape = getattr(canvases, "shape", ())
+    wanted = len(shape) == 4 and shape[0] and shape[1:] == (image_size, image_size, 3)
+    if not wanted or canvases.dtype != np.uint8:
+        found = "no single array"
+        if canvases is not None:
+            found = f"{canvases.dtype} {list(shape)}"
+        raise ValueError(
+            f"The covers {os.fspath(path)!r} must be {form}uint8 [N, {image_size}, "
+            f"{image_size}, 3], as python -m faketagger_tf.data.covers writes it. "
+            f"Received: {found}."
+        )
+
+
+def _ending(path: str | os.PathLike, accepted: Sequence[str] = _ENDINGS) -> str:
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending not in accepted:
+        raise ValueError(
+            f"A file of covers must end in {' or '.join(accepted)}. "
             f"Received: {os.fspath(path)!r}."
         )
     return ending
@@ -99,23 +142,39 @@ class CoversOptions(Checked):
     outside: str = option(
         "black", "What lies beyond a photo's border.", choices=OUTSIDES
     )
+    groups: int = option(
+        0, "Composite identities to gather people into; 0 for one array of all.", low=0
+    )
+    people_per_group: int = option(0, "People in a group; 0 divides all.", low=0)
+    group_seed: int = option(0, "Seed of the grouping of people.")
 
 
 def main(options: CoversOptions) -> None:
     """Runs the command; see the module's docstring."""
-    _ending(options.output)  # Before an hour of reading photos.
+    # Before an hour of reading photos.
+    _ending(options.output, (".npz",) if options.groups else _ENDINGS)
     # What finds and cuts the photos brings TensorFlow with it; reading does not.
-    from faketagger_tf.data.load import load_split
+    from faketagger_tf.data.load import load_identities, load_split
 
-    canvases, _ = load_split(
-        options.data,
-        options.split,
-        image_size=options.image_size,
-        canvas_scale=options.canvas_scale,
-        outside=options.outside,
-    )
-    write_covers(options.output, canvases)
-    logging.info("%d canvases in %s.", len(canvases), options.output)
+    cut = {
+        "image_size": options.image_size,
+        "canvas_scale": options.canvas_scale,
+        "outside": options.outside,
+    }
+    if options.groups:
+        grouping = {
+            "groups": options.groups,
+            "people_per_group": options.people_per_group,
+            "group_seed": options.group_seed,
+        }
+        faces = load_identities(options.data, options.split, **cut, **grouping)
+        write_faces(options.output, faces)
+        count = sum(map(len, faces.values()))
+    else:
+        canvases, _ = load_split(options.data, options.split, **cut)
+        write_covers(options.output, canvases)
+        count = len(canvases)
+    logging.info("%d canvases in %s.", count, options.output)
 
 
 if __name__ == "__main__":

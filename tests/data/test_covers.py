@@ -45,3 +45,35 @@ def test_two_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "two.npz", a=CANVASES, b=CANVASES)
     with pytest.raises(ValueError, match="Received: no single array"):
         covers.read_covers(tmp_path / "two.npz", 32)
+
+
+FACES = {"A": CANVASES, "B": CANVASES[:2]}
+
+
+def test_faces_round_trip_by_identity(tmp_path):
+    covers.write_faces(tmp_path / "faces.npz", FACES)
+    read = covers.read_faces(tmp_path / "faces.npz", 32)
+    assert list(read) == ["A", "B"]
+    for name, canvases in FACES.items():
+        np.testing.assert_array_equal(read[name], canvases)
+
+
+@pytest.mark.parametrize(
+    ("faces", "message"),
+    [
+        ({"A": CANVASES}, r"at least two identities.*--groups=2.*Received: 1"),
+        ({"A": CANVASES, "B": CANVASES[:, 1:]}, r"Received: uint8 \[3, 31, 32, 3\]"),
+    ],
+)
+def test_what_is_no_file_of_faces_is_named(faces, message, tmp_path):
+    covers.write_faces(tmp_path / "faces.npz", faces)
+    with pytest.raises(ValueError, match=message):
+        covers.read_faces(tmp_path / "faces.npz", 32)
+
+
+def test_faces_are_written_as_npz_alone(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.npz.*faces.npy"):
+        covers.write_faces(tmp_path / "faces.npy", FACES)
+    options = covers.CoversOptions(output=str(tmp_path / "faces.npy"), groups=2)
+    with pytest.raises(ValueError, match=r"must end in \.npz"):
+        covers.main(options)
