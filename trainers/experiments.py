@@ -38,7 +38,8 @@ from faketagger_tf.presets import list_latents, load_faceswap, load_latent
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
 # Models that face128 was trained against, and models that no preset was.
-SEEN_SWAPS, UNSEEN_SWAPS = ("one", "three"), ("unseen_skips", "unseen_narrow")
+SEEN_SWAPS = ("one", "three")
+UNSEEN_SWAPS = ("unseen_large", "unseen_skips", "unseen_narrow")
 UNSEEN_LATENTS = ("unseen", "unseen_wide")
 # What latent models do, and how a row says so.
 EDITED = {"face": {"region": "face"}, "whole canvas": {"region": "canvas"}}
