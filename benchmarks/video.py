@@ -32,7 +32,7 @@ from faketagger_tf.photos import read_photo
 from faketagger_tf.presets import DEFAULT_PRESET
 from faketagger_tf.tagging.tagger import FPR, Tagger
 from faketagger_tf.video.container import Clip, Frame, rewrite_clip
-from faketagger_tf.video.read import EVERY, read_frames
+from faketagger_tf.video.read import CHANCES, EVERY, read_frames
 from faketagger_tf.video.tag import ClipTagger, choose_track_strengths
 
 SWAPS = ("unseen_narrow", "unseen_skips")  # Face-swap models no tagger trained on.
@@ -96,16 +96,20 @@ class VideoOptions(Checked):
     tagger: str = option(DEFAULT_PRESET, "A preset's name or a run's folder.")
     data: str = option("", "Folder of photos.", required=True)
     split: str = option("test", "Split to take portraits from; empty for all.")
-    clips: int = option(8, "Clips that are tagged.", low=0)
+    clips: int = option(15, "Clips that are tagged.", low=0)
     untagged: int = option(0, "Clips that are read without a tag.", low=0)
     seconds: float = option(10.0, "Length of a clip.", low=2.0)
     height: int = option(720, "Of a clip; it is 16:9.", low=144)
     promise: str = option("web", "That chooses strengths; empty: the tagger's own.")
     every: int = option(EVERY, "Frames from one look to the next.", low=1)
     changes: tuple[str, ...] = option(tuple(CHANGES), "What happens to the clips.")
-    flicker: int = option(4, "Clips whose flicker is measured.", low=0)
+    flicker: int = option(3, "Clips whose flicker is measured.", low=0)
     spread: int = option(100, "Portraits that clips are made of, evenly.", low=1)
     output: str = option("build/video", "Report to write, without .jsonl and .md.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_changes(self.changes)
 
 
 def main(options: VideoOptions) -> None:
@@ -131,9 +135,18 @@ def main(options: VideoOptions) -> None:
     print(table)
 
 
+def check_changes(names: tuple[str, ...]) -> None:
+    """Raises a ValueError where one is not among `CHANGES`."""
+    for name in names:
+        if name not in CHANGES:
+            raise ValueError(
+                f"There is no change {name!r}. Accepted: {'; '.join(CHANGES)}."
+            )
+
+
 def _fixed(options: VideoOptions) -> dict:
     """What the clips of one file have in common."""
-    fixed = dataclasses.asdict(options)
+    fixed = dataclasses.asdict(options) | {"chances": CHANCES}
     for name in ("clips", "untagged", "flicker", "output"):
         del fixed[name]
     return json.loads(json.dumps(fixed))

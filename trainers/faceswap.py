@@ -48,7 +48,7 @@ class FaceswapOptions(Checked):
     people_per_group: int = option(0, "People in a group; 0 divides all.", low=0)
     group_seed: int = option(0, "Seed of the grouping of people.")
     warp: float = option(
-        0.05, "Random warp of the inputs, as a fraction of the face crop."
+        0.05, "Random warp of the inputs, as a fraction of the face crop.", low=0.0
     )
     adversarial: float = option(
         0.0,
@@ -191,6 +191,26 @@ class FaceswapTrainer(loop.SummedSteps):
         save_faceswap(folder, self.config, self.model)
 
 
+def _check_judge(options: FaceswapOptions) -> None:
+    """Refuses to resume a run with a judge without it, or the other way round."""
+    path = pathlib.Path(options.run.output) / "flags.cfg"
+    if not path.is_file():
+        return
+    kept = dict(line[2:].partition("=")[::2] for line in path.read_text().split())
+    was = float(kept.get("adversarial", 0)) > 0
+    if was != (options.adversarial > 0):
+        received = f"{options.adversarial:g} after {kept.get('adversarial', 0)}"
+    elif was and kept.get("judge_width") != str(options.judge_width):
+        received = f"--judge_width={options.judge_width} after {kept['judge_width']}"
+    else:
+        return
+    raise ValueError(
+        "A run is resumed with the judge that it was begun with. Received: "
+        f"{received}. Accepted: the same flags, or another --output with "
+        f"--warm_start={options.run.output}."
+    )
+
+
 def train(options: FaceswapOptions) -> int:
     """Trains a face-swap model as the command does; returns the exit code.
 
@@ -214,6 +234,7 @@ def train(options: FaceswapOptions) -> int:
         group_seed=options.group_seed,
     )
     config = dataclasses.replace(model, identities=tuple(faces))
+    _check_judge(options)
     folder, run = loop.open_run(
         run, strategy, config.to_json(), FACESWAP_CONFIG, flagfile(options)
     )

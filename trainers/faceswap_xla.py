@@ -1,7 +1,7 @@
 """Trains a face-swap autoencoder on one GPU, as one program of XLA.
 
     python -m faketagger_tf.data.covers --data=photos --groups=2 --image_size=143 \
-        --outside=repeat --output=faces.npz
+        --output=faces.npz
     python -m trainers.faceswap_xla --faces=faces.npz --face_size=96 \
         --face_region=0.67 --width=32 --latent=512 --skips --adversarial=0.02 \
         --minutes=5 --output=runs/swap
@@ -10,7 +10,7 @@ The networks, the loss and the judge are those of `trainers.faceswap`, the refer
 which trains on any hardware and resumes. This one exists for its speed, as
 `trainers.joint_xla` does, and as that one it ends by the clock: ten steps with crops,
 warps, gradients and Adam are one program. What is saved is the moving average of the
-weights. It needs no TensorFlow.
+weights, at the end and after each third of the run. It needs no TensorFlow.
 
 It has run on CPUs alone; a GPU's first minute should check the time that it compiles.
 """
@@ -46,7 +46,7 @@ from faketagger_tf.models import (
 )
 from faketagger_tf.options import Checked, nested, option, run_command
 from faketagger_tf.presets import load_faceswap, save_faceswap
-from trainers.xla import State, learning_rate, update
+from trainers.xla import State, rate_share, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ class XlaOptions(Checked):
     learning_rate: float = option(5e-4, "Adam's peak learning rate.", low=0.0)
     warmup_steps: int = option(100, "Steps of linear warm-up.", low=1)
     warp: float = option(
-        0.05, "Random warp of the inputs, as a fraction of the face crop."
+        0.05, "Random warp of the inputs, as a fraction of the face crop.", low=0.0
     )
     adversarial: float = option(
         0.0, "Weight of looking like photos to a judge of patches.", low=0.0
@@ -257,11 +257,10 @@ def train(options: XlaOptions) -> int:
         )
     import jax
 
+    folder = xla.make_output(options.output)
     trainer = XlaTrainer(options, tuple(faces))
     states, program = trainer.start(), trainer.compiled()
     faces = jax.device_put(faces)
-    folder = pathlib.Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
     logging.info(
         "%s faces on %s; compiling takes a minute.",
         " and ".join(f"{len(part)} {name}" for name, part in faces.items()),
@@ -270,9 +269,8 @@ def train(options: XlaOptions) -> int:
     peaks = options.learning_rate, options.judge_learning_rate
     step, saved, done, window, compiled = 0, 0, 0.0, [], 0.0
     while done < 1.0:
-        shape = learning_rate(options, step + options.steps_a_call, done)
-        shape /= options.learning_rate or 1.0
-        rates = np.float32([shape * peak for peak in peaks])
+        share = rate_share(options.warmup_steps, step + options.steps_a_call, done)
+        rates = np.float32([share * peak for peak in peaks])
         states, terms = program(states, faces, rates)
         step += options.steps_a_call
         window.append(terms)
@@ -285,6 +283,11 @@ def train(options: XlaOptions) -> int:
                 name: np.mean([np.mean(each[name]) for each in window])
                 for name in terms
             }
+            if not np.isfinite(list(means.values())).all():
+                raise ValueError(
+                    f"Step {step} gave a loss that is not finite: {means}. Accepted: a "
+                    "lower --learning_rate."
+                )
             window, now = [], time.monotonic()
             text = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
             each = 1000 * (now - compiled) / max(step - options.steps_a_call, 1)
@@ -297,7 +300,7 @@ def train(options: XlaOptions) -> int:
             done = max(done, step / options.steps)
         if (saved + 1) / 3 <= done < 1:
             saved += 1
-            trainer.save(folder, states[0])
+            trainer.save(folder / f"third{saved}", states[0])
     trainer.save(folder, states[0])
     logging.info("%d steps; the swap model is in %s.", step, folder)
     return 0

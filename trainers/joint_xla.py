@@ -55,7 +55,7 @@ from faketagger_tf.presets import (
     save_tagger,
 )
 from trainers.mixture import GROUPS, Group, Mixture, vary_covers
-from trainers.xla import State, learning_rate, update
+from trainers.xla import State, rate_share, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,10 +248,10 @@ def train(options: XlaOptions, groups: Sequence[Group] = GROUPS) -> int:
 
     # Residuals are a level or two: TensorFloat-32 would lose them.
     jax.config.update("jax_default_matmul_precision", "highest")
+    folder = xla.make_output(options.output)
     trainer = XlaTrainer(options, groups)
     covers, frozen = jax.device_put(covers), [v.value for v in trainer.frozen]
     state, program = trainer.start(), trainer.compiled()
-    folder = pathlib.Path(options.output)
     logging.info(
         "%d covers, %d a step, on %s; compiling takes minutes.",
         len(covers),
@@ -260,7 +260,8 @@ def train(options: XlaOptions, groups: Sequence[Group] = GROUPS) -> int:
     )
     step, saved, done, window, compiled = 0, 0, 0.0, [], 0.0
     while done < 1.0:
-        rate = learning_rate(options, step + options.steps_a_call, done)
+        rate = rate_share(options.warmup_steps, step + options.steps_a_call, done)
+        rate *= options.learning_rate
         state, terms = program(state, covers, frozen, np.float32(rate))
         step += options.steps_a_call
         window.append(terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import pathlib
 import sys
 from typing import NamedTuple
 
@@ -78,11 +79,29 @@ def update(state: State, gradients: list, others: list, rate, xp=np) -> State:
     return State(weights, others, mean, square, average, step)
 
 
-def learning_rate(options, step: int, done: float) -> float:
-    """The rate of a step when a share of the run is done: warm-up, then a cosine.
+def rate_share(warmup_steps: int, step: int, done: float) -> float:
+    """The share of a peak learning rate at a step: linear warm-up, then a cosine.
 
     Args:
-        options: have `learning_rate` and `warmup_steps`.
+        warmup_steps: of the warm-up.
+        step: counted from 1.
+        done: share of the run that is done.
     """
     cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return options.learning_rate * min(1.0, step / options.warmup_steps) * cosine
+    return min(1.0, step / warmup_steps) * cosine
+
+
+def make_output(output: str) -> pathlib.Path:
+    """Creates a run's folder.
+
+    Raises:
+        ValueError: it cannot be created.
+    """
+    folder = pathlib.Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write to --output {output!r}: {error.strerror or error}."
+        ) from None
+    return folder

@@ -82,7 +82,6 @@ def _run(values, paths: list[str], pictures: dict, registry, anchors: str) -> in
     from faketagger_tf.tagging.file_jobs import TRACE_COLUMNS, trace_file
 
     tagger = common.load_tagger(values)
-    tagger.quick = values.quick
     if registry is None:
         trace, columns = functools.partial(trace_file, tagger), TRACE_COLUMNS
     else:
@@ -102,6 +101,7 @@ def _run(values, paths: list[str], pictures: dict, registry, anchors: str) -> in
                     every_face=values.all,
                     picture=pictures.get(path),
                     canvas=values.canvas,
+                    quick=values.quick,
                 )
         except Exception as error:
             row = dict.fromkeys(columns) | {"file": path, "found": False}

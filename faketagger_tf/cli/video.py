@@ -137,7 +137,6 @@ def _trace(values, registry) -> int:
     from faketagger_tf.video.jobs import TRACE_COLUMNS, trace_clip
 
     tagger = common.load_tagger(values)
-    tagger.quick = values.quick
     trace_one, columns = functools.partial(trace_clip, tagger), TRACE_COLUMNS
     if registry is not None:
         from faketagger_tf.registry.reader import RegisteredReader
@@ -156,6 +155,7 @@ def _trace(values, registry) -> int:
                 every_track=values.all,
                 picture=values.annotate,
                 watch=_shown,
+                quick=values.quick,
             )
         except Exception as error:
             row = dict.fromkeys(columns) | {"file": path, "found": False}

@@ -63,7 +63,7 @@ def read_covers(path: str | os.PathLike, image_size: int) -> np.ndarray:
     if len(arrays) != 1:
         arrays = {"": None}
     (covers,) = arrays.values()
-    _check(path, covers, image_size, "one array, ")
+    _check(path, covers, image_size, "one array")
     return covers
 
 
@@ -86,7 +86,7 @@ def read_faces(path: str | os.PathLike, image_size: int) -> dict[str, np.ndarray
             f"Received: {len(faces)}."
         )
     for canvases in faces.values():
-        _check(path, canvases, image_size, "an array an identity, ")
+        _check(path, canvases, image_size, "an array an identity")
     return faces
 
 
@@ -100,6 +100,8 @@ def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return {key: found[key] for key in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
+        if "pickle" in str(reason):  # NumPy advises to load it all the same.
+            reason = "it is no file of arrays"
         raise ValueError(f"Cannot read the covers {name!r}: {reason}.") from None
 
 
@@ -111,9 +113,9 @@ def _check(path, canvases: np.ndarray | None, image_size: int, form: str) -> Non
         if canvases is not None:
             found = f"{canvases.dtype} {list(shape)}"
         raise ValueError(
-            f"The covers {os.fspath(path)!r} must be {form}uint8 [N, {image_size}, "
-            f"{image_size}, 3], as python -m faketagger_tf.data.covers writes it. "
-            f"Received: {found}."
+            f"The covers {os.fspath(path)!r} must be {form}, uint8 [N, {image_size}, "
+            f"{image_size}, 3], as python -m faketagger_tf.data.covers "
+            f"--image_size={image_size} writes it. Received: {found}."
         )
 
 
@@ -140,13 +142,24 @@ class CoversOptions(Checked):
     image_size: int = option(128, "Side of the canvas in pixels.", low=16)
     canvas_scale: float = option(1.9, "Side of the canvas over the face box's.")
     outside: str = option(
-        "black", "What lies beyond a photo's border.", choices=OUTSIDES
+        "",
+        "What lies beyond a photo's border; by default 'black', which taggers of the "
+        "strength 'visibility' are trained on, and 'repeat' with --groups.",
+        choices=("", *OUTSIDES),
     )
     groups: int = option(
         0, "Composite identities to gather people into; 0 for one array of all.", low=0
     )
     people_per_group: int = option(0, "People in a group; 0 divides all.", low=0)
     group_seed: int = option(0, "Seed of the grouping of people.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.groups and (self.people_per_group or self.group_seed):
+            raise ValueError(
+                "--people_per_group and --group_seed need --groups. "
+                f"Received: {self.people_per_group} and {self.group_seed}."
+            )
 
 
 def main(options: CoversOptions) -> None:
@@ -159,7 +172,7 @@ def main(options: CoversOptions) -> None:
     cut = {
         "image_size": options.image_size,
         "canvas_scale": options.canvas_scale,
-        "outside": options.outside,
+        "outside": options.outside or ("repeat" if options.groups else "black"),
     }
     if options.groups:
         grouping = {

@@ -19,6 +19,7 @@ each model of `--swap_model`, the shipped ones by default, and by graphics. Meas
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 
 import cv2
@@ -29,6 +30,7 @@ from faketagger_tf.data import find_photos
 from faketagger_tf.deepfake import MASK, swap_faces, swap_faces_by_graphics
 from faketagger_tf.evaluation.changes import scale
 from faketagger_tf.evaluation.report import markdown_table, write_report
+from faketagger_tf.names import printable
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import (
     decode_photo,
@@ -165,7 +167,11 @@ def load_scaled(options: SwapsOptions) -> list[tuple[np.ndarray, Face]]:
     """
     scaled = []
     for entry in find_photos(options.data, options.split).spread(options.limit):
-        photo = read_photo(entry.path)
+        try:
+            photo = read_photo(entry.path)
+        except ValueError as error:
+            print(f"{printable(entry.path)} is left out: {error}", file=sys.stderr)
+            continue
         faces = detect_faces(photo)
         if faces:
             matrix = similarity_from_landmarks(faces[0].landmarks, CANVAS, SCALE)
@@ -212,6 +218,7 @@ def measure_swaps(photos, swaps) -> tuple[list[dict], list[np.ndarray]]:
             try:
                 changed = swap(photo, face)
             except ValueError:  # The face lies outside of the photo.
+                shown.append(np.full_like(shown[0], 128))
                 continue
             found[name].append(measure_face(photo, changed, face))
             shown.append(_canvas(changed, face))
@@ -258,9 +265,9 @@ def main(options: SwapsOptions) -> None:
     rows, pictures = measure_swaps(load_scaled(options), swaps)
     text = markdown_swaps(rows)
     report = {"options": dataclasses.asdict(options), "rows": rows}
+    write_image(options.output + ".jpg", np.vstack(pictures))
+    text += f"\nIn the picture, from the left: the photo, {', '.join(swaps)}.\n"
     write_report(options.output, report, text)
-    whole = [p for p in pictures if p.shape[1] == pictures[0].shape[1]]
-    write_image(options.output + ".jpg", np.vstack(whole))
     print(text)
 
 

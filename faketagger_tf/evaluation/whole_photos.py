@@ -73,6 +73,7 @@ def measure_photos(
     latent=None,
     large_swap=None,
     fpr: float = FPR,
+    quick: bool = False,
     refine: int = 0,
     seed: int = 1,
     threads: int = 0,
@@ -91,6 +92,7 @@ def measure_photos(
         latent: a latent autoencoder, or None.
         large_swap: as `swap`, trained from hairline to chin; None stretches `swap`.
         fpr: largest p-value of a tag that counts as found.
+        quick: as for `Tagger.examine`.
         refine: steps of refinement.
         seed: of payloads and changes; one seed, one result.
         threads: 0 takes one a core.
@@ -106,7 +108,7 @@ def measure_photos(
     Raises:
         ValueError: no photo could be measured.
     """
-    options = {"changes": changes, "fpr": fpr, "refine": refine}
+    options = {"changes": changes, "fpr": fpr, "refine": refine, "quick": quick}
     options |= {"swap": swap, "latent": latent, "large_swap": large_swap}
     tasks = [
         (number, side, strength)
@@ -172,6 +174,7 @@ def measure_photo(
     latent,
     large_swap,
     fpr: float,
+    quick: bool,
     refine: int,
     seed: int,
 ) -> Outcome:
@@ -190,7 +193,7 @@ def measure_photo(
     if side:
         photo = scale(photo, side / canvases[0].side(size))
         canvases = tagger.find_canvases(photo)
-    untagged = tagger.examine(photo, fpr)
+    untagged = tagger.examine(photo, fpr, quick=quick)
     promise = strength if isinstance(strength, str) else None
     result = tag_as_promised(
         tagger,
@@ -214,7 +217,7 @@ def measure_photo(
         except ValueError:  # No face to be swapped, or no model.
             continue
         try:
-            payloads = {r.payload for r in tagger.read(changed, fpr)}
+            payloads = {r.payload for r in tagger.read(changed, fpr, quick=quick)}
         except ValueError:  # Too small to be read.
             refused.append(change_name)
             payloads = set()
@@ -359,7 +362,6 @@ class WholePhotosOptions(Checked):
 def main(options: WholePhotosOptions) -> None:
     """Runs the command; see the module's docstring."""
     tagger = Tagger.load(options.tagger)
-    tagger.quick = options.quick
     report = measure_photos(
         tagger,
         find_photos(options.data, options.split).spread(options.limit),
@@ -372,6 +374,7 @@ def main(options: WholePhotosOptions) -> None:
         if options.large_swap_model
         else None,
         fpr=options.fpr,
+        quick=options.quick,
         refine=options.refine,
         seed=options.seed,
         threads=options.threads,

@@ -158,13 +158,17 @@ class RegisteredReader:
             self._census = count - later, newest
 
     def examine(
-        self, photo: np.ndarray, fpr: float = FPR, payloads=None
+        self,
+        photo: np.ndarray,
+        fpr: float = FPR,
+        payloads=None,
+        quick: bool = False,
     ) -> list[Finding]:
         """Reads every face of a suspect, and looks up whose it is.
 
         Args:
-            photo, fpr: as for `Tagger.examine`. Turned and mirrored photos are read
-                and compared as well.
+            photo, fpr, quick: as for `Tagger.examine`. Turned and mirrored photos are
+                read and compared as well.
             payloads: those to look for; None takes all that were issued.
 
         Returns:
@@ -175,14 +179,16 @@ class RegisteredReader:
             RegistryError: the database fails.
         """
         payloads = self.payloads() if payloads is None else payloads
-        readings = self.tagger.examine(photo, fpr, payloads)
+        readings = self.tagger.examine(photo, fpr, payloads, quick)
         return [self._finding(photo, reading) for reading in readings]
 
-    def trace_file(self, path: str | os.PathLike, fpr: float, **options) -> list[dict]:
+    def trace_file(
+        self, path: str | os.PathLike, fpr: float, *, quick: bool = False, **options
+    ) -> list[dict]:
         """Reads the tags of a photo file: `file_jobs.trace_file` with the registry.
 
         Args:
-            path, fpr, **options: as there.
+            path, fpr, quick, **options: as there.
 
         Returns:
             Rows with `COLUMNS`.
@@ -192,7 +198,7 @@ class RegisteredReader:
         """
 
         def look(photo):
-            found = self.examine(photo, fpr)
+            found = self.examine(photo, fpr, quick=quick)
             return [(f.reading, finding_row(f, self.anchors)) for f in found]
 
         return trace_file(self.tagger, path, fpr, look=look, **options)

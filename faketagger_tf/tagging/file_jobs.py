@@ -319,6 +319,7 @@ def trace_file(
     canvas: str | os.PathLike | None = None,
     look: Callable[[np.ndarray], list[tuple[Reading, dict]]] | None = None,
     suspect: Suspect | None = None,
+    quick: bool = False,
 ) -> list[dict]:
     """Reads the tags of a photo file, damaged ones too; see `suspect.read_suspect`.
 
@@ -332,6 +333,7 @@ def trace_file(
         look: reads the pixels instead of `Tagger.examine`: to readings, each with
             columns of its own.
         suspect: the photo, where it has been read already; `path` is its name then.
+        quick: as for `Tagger.examine`; without `look`.
 
     Returns:
         Rows with `TRACE_COLUMNS`, and those of `look`; at least one: a photo without a
@@ -351,7 +353,7 @@ def trace_file(
     suspect = suspect or read_suspect(path)
     photo = suspect.pixels
     if look is None:
-        seen = [(reading, {}) for reading in tagger.examine(photo, fpr)]
+        seen = [(reading, {}) for reading in tagger.examine(photo, fpr, quick=quick)]
     else:
         seen = look(photo)
     readings = [reading for reading, _ in seen]

@@ -132,9 +132,6 @@ class Tagger:
 
     Attributes:
         key_id: tells keys apart, see `KeyedCode.key_id`; empty for open tags.
-        quick: may be set to read faces where their canvases lie and search no further,
-            so that photos without a tag take a tenth of the time. P-values stay those
-            of the best of all the places of a search: larger than they need be.
     """
 
     def __init__(
@@ -164,7 +161,6 @@ class Tagger:
         )
         self.key_id = self._keyed.key_id if self._keyed else ""
         self.registered = registered or Presence()
-        self.quick = False
         self._detect = detect
         self._refiner: Refiner | None = None
         self._lock = threading.Lock()
@@ -482,7 +478,13 @@ class Tagger:
         """
         return PayloadIndex(self.code, payloads, self._keyed)
 
-    def read(self, photo: np.ndarray, fpr: float = FPR, payloads=None) -> list[Reading]:
+    def read(
+        self,
+        photo: np.ndarray,
+        fpr: float = FPR,
+        payloads=None,
+        quick: bool = False,
+    ) -> list[Reading]:
         """Reads the tags of a photo: those readings of `examine` that are found.
 
         Example:
@@ -491,19 +493,22 @@ class Tagger:
             >>> hex(reading.payload), reading.registered_payloads
             ('0x1f2e3d4c', 2)
         """
-        readings = self.examine(photo, fpr, payloads)
+        readings = self.examine(photo, fpr, payloads, quick)
         return [reading for reading in readings if reading.found]
 
     def examine(
-        self, photo: np.ndarray, fpr: float = FPR, payloads=None
+        self,
+        photo: np.ndarray,
+        fpr: float = FPR,
+        payloads=None,
+        quick: bool = False,
     ) -> list[Reading]:
         """Reads every face of a photo, tag or no tag.
 
         A face that does not read at once is read without its surroundings and
         mirrored, then searched: small shifts, scales and turns of its canvas, and the
-        most surprising reading is kept; see `tagging.search`. A `quick` tagger leaves
-        the search out. Where no face reads, the centred square is tried as well, and
-        reported if it reads.
+        most surprising reading is kept; see `tagging.search`. Where no face reads, the
+        centred square is tried as well, and reported if it reads.
 
         Copies are read down to sizes at which nothing would be tagged. Faces that are
         too small to be tagged are read where there is none that is not.
@@ -521,6 +526,9 @@ class Tagger:
                 `index` takes it. All places are compared with them, too, and what is
                 near enough to one is found: two chances of a false positive, each with
                 a rate of at most `fpr`.
+            quick: leave the search out: photos without a tag take a tenth of the time.
+                P-values stay those of the best of all the places of a search, larger
+                than they need be.
 
         Returns:
             One reading per face, largest face first; at least one.
@@ -544,7 +552,7 @@ class Tagger:
                 seen.extend(read(*arguments))
                 return seen[-len(arguments[1]) :]
 
-            reading = search(photo, canvas, size, note, self.quick)
+            reading = search(photo, canvas, size, note, quick)
             return with_nearest(reading, seen) if payloads is not None else reading
 
         _check_photo(photo, MIN_READ)

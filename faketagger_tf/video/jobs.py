@@ -16,6 +16,7 @@ from faketagger_tf.messages import format_payload, parse_payload
 from faketagger_tf.messages.registered import PayloadIndex
 from faketagger_tf.tagging.annotate import annotate
 from faketagger_tf.tagging.file_jobs import reading_row
+from faketagger_tf.tagging.search import rank
 from faketagger_tf.video.container import Clip, Frame, Written, rewrite_clip
 from faketagger_tf.video.read import EVERY, TrackReading, read_frames
 from faketagger_tf.video.tag import (
@@ -183,6 +184,7 @@ def trace_clip(
     payloads: PayloadIndex | None = None,
     more: Callable[[Reading], dict] = lambda reading: {},
     watch: Watch = _unwatched,
+    quick: bool = False,
 ) -> list[dict]:
     """Reads the tags of a clip file, of a damaged one up to the fault.
 
@@ -196,6 +198,7 @@ def trace_clip(
         payloads: that were issued, from `Tagger.index`; see `read.ClipReader`.
         more: further columns of a reading.
         watch: sees frames pass, for a progress bar.
+        quick: as for `read.ClipReader`.
 
     Returns:
         Rows with `TRACE_COLUMNS`, and those of `more`, one per track, in order of time;
@@ -211,11 +214,11 @@ def trace_clip(
     """
     with Clip(path) as clip:
         frames = watch(clip.frames(), clip.count, "read")
-        tracks = read_frames(tagger, frames, every, fpr, payloads)
+        tracks = read_frames(tagger, frames, every, fpr, payloads, quick)
         notes = [clip.fault] if clip.fault else []
     if picture:
         _annotate(tagger, path, tracks, every, picture, watch)
-    best = min(tracks, key=lambda t: (not t.reading.found, t.reading.p_value))
+    best = min(tracks, key=lambda track: rank(track.reading))
     shown = [t for t in tracks if t.reading.found or every_track] or [best]
     return [
         {

@@ -53,7 +53,8 @@ class TrackReading:
         face: it is a face, and not the centred square.
         start, end: seconds from the clip's first frame.
         looks: frames whose logits were added.
-        reading: of their sum; its places are those of the last look.
+        reading: of their sum; its places are those of the last look, and its p-values
+            those of a track, `CHANCES` times those of a photo.
     """
 
     track: int
@@ -117,6 +118,7 @@ class ClipReader:
         fpr: largest p-value of a reading that is found, per track.
         payloads: those that were issued, from `Tagger.index`. A sum that is near enough
             to one is found, too, as for `Tagger.examine`.
+        quick: search no further where a track's sum does not read.
 
     Example:
         >>> reader = ClipReader(tagger, every=1)
@@ -134,8 +136,9 @@ class ClipReader:
         every: int = EVERY,
         fpr: float = FPR,
         payloads: PayloadIndex | None = None,
+        quick: bool = False,
     ):
-        self.tagger = tagger
+        self.tagger, self._quick = tagger, quick
         self.tracker = clip_tracker(tagger, every)
         self._fpr, self._payloads = fpr / CHANCES, payloads
         self._open: dict[int, _Looks] = {}
@@ -204,7 +207,7 @@ class ClipReader:
             own,
             size,
             lambda _, where, __, tight: read(few, where, tight),
-            self.tagger.quick,
+            self._quick,
         )
         if len(looks.pictures) > len(few):
             # The place was found with a few looks, and the others know it no better.
@@ -220,7 +223,7 @@ class ClipReader:
 
 
 def _of_a_track(reading: Reading) -> Reading:
-    """A sum's reading with the p-values of a track, where it has those of a photo."""
+    """The same reading with the p-values of a track instead of those of a photo."""
     told = {"p_value": min(1.0, CHANCES * reading.p_value)}
     if reading.registered_p_value is not None:
         told["registered_p_value"] = min(1.0, CHANCES * reading.registered_p_value)
@@ -256,9 +259,10 @@ def read_frames(
     every: int = EVERY,
     fpr: float = FPR,
     payloads: PayloadIndex | None = None,
+    quick: bool = False,
 ) -> list[TrackReading]:
     """Reads a clip's frames to their end; see `ClipReader`."""
-    reader = ClipReader(tagger, every, fpr, payloads)
+    reader = ClipReader(tagger, every, fpr, payloads, quick)
     for frame in frames:
         reader.look(frame)
     return reader.readings()

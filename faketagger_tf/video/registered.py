@@ -124,7 +124,7 @@ def trace_registered_clip(
     Args:
         reader: has tagger and registry.
         path, fpr: as for `jobs.trace_clip`.
-        **options: every, every_track, picture and watch, as there.
+        **options: every, every_track, picture, watch and quick, as there.
 
     Returns:
         Rows with `COLUMNS`; those that say what has changed are None.

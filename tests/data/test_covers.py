@@ -74,6 +74,8 @@ def test_what_is_no_file_of_faces_is_named(faces, message, tmp_path):
 def test_faces_are_written_as_npz_alone(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.npz.*faces.npy"):
         covers.write_faces(tmp_path / "faces.npy", FACES)
+    with pytest.raises(ValueError, match=r"need --groups\. Received: 3 and 0"):
+        covers.CoversOptions(output="x.npz", people_per_group=3)
     options = covers.CoversOptions(output=str(tmp_path / "faces.npy"), groups=2)
     with pytest.raises(ValueError, match=r"must end in \.npz"):
         covers.main(options)

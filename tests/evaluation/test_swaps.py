@@ -46,6 +46,7 @@ def test_a_face_painted_over_is_no_face(photo, face):
 def test_the_command_measures_a_model_beside_graphics(photo, tmp_path):
     for number, picture in enumerate((photo, photo[:, ::-1])):
         write_image(tmp_path / f"{number}.png", np.ascontiguousarray(picture))
+    (tmp_path / "text.jpg").write_text("no photo")
     output = tmp_path / "swaps"
     result = run_module(
         "faketagger_tf.evaluation.swaps",
@@ -55,6 +56,7 @@ def test_the_command_measures_a_model_beside_graphics(photo, tmp_path):
         f"--output={output}",
     )
     assert result.returncode == 0, result.stderr
+    assert "text.jpg is left out" in result.stderr
     rows = json.loads((tmp_path / "swaps.json").read_text())["rows"]
     rows = {row["swap"]: row for row in rows}
     assert list(rows) == ["JPEG 50", swaps.ANOTHER, "unseen_narrow", "graphics"]

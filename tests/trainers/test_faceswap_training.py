@@ -86,6 +86,10 @@ def test_a_judge_is_trained_beside_it_and_resumed(photos, tmp_path):
     resumed = float(re.search(r"judge ([\d.]+)", again.stderr)[1])
     # A judge that had started anew would be back where it began.
     assert resumed < judged[0]
+    for other in ("--adversarial=0", "--judge_width=16"):
+        refused = train(*arguments, "--steps=40", other)
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr
+        assert "resumed with the judge that it was begun with" in refused.stderr
 
 
 @pytest.mark.parametrize(

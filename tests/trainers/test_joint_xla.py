@@ -16,7 +16,7 @@ from faketagger_tf.manipulations import Context, StatelessSeed
 from faketagger_tf.manipulations.codecs import gridjpeg
 from faketagger_tf.models import build_decoder, build_encoder, encoder_inputs
 from faketagger_tf.presets import load_tagger, save_tagger
-from trainers import joint_xla
+from trainers import joint_xla, xla
 from trainers.mixture import GROUPS, Group, Mixture, vary_covers
 
 CONFIG = dataclasses.replace(
@@ -247,8 +247,13 @@ def test_the_update_is_kerass_adam_with_clipping():
 
 
 def test_the_rate_warms_up_and_falls_with_the_clock():
-    options = joint_xla.XlaOptions(learning_rate=1.0, warmup_steps=100)
-    assert joint_xla.learning_rate(options, 50, 0.0) == pytest.approx(0.5)
-    assert joint_xla.learning_rate(options, 100, 0.0) == pytest.approx(1.0)
-    assert joint_xla.learning_rate(options, 500, 0.5) == pytest.approx(0.51)
-    assert joint_xla.learning_rate(options, 900, 1.2) == pytest.approx(0.02)
+    assert xla.rate_share(100, 50, 0.0) == pytest.approx(0.5)
+    assert xla.rate_share(100, 100, 0.0) == pytest.approx(1.0)
+    assert xla.rate_share(100, 500, 0.5) == pytest.approx(0.51)
+    assert xla.rate_share(100, 900, 1.2) == pytest.approx(0.02)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"Cannot write to --output .*file"):
+        xla.make_output(str(tmp_path / "file"))
