@@ -46,7 +46,7 @@ from faketagger_tf.models import (
 )
 from faketagger_tf.options import Checked, nested, option, run_command
 from faketagger_tf.presets import load_faceswap, save_faceswap
-from trainers.xla import State, rate_share, update
+from trainers.xla import State, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +241,14 @@ class XlaTrainer:
         save_faceswap(folder, self.config, self.model)
 
 
+def describe(terms: list[dict]) -> str:
+    """The mean of each term."""
+    means = {
+        name: np.mean([np.mean(each[name]) for each in terms]) for name in terms[0]
+    }
+    return ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+
+
 def train(options: XlaOptions) -> int:
     """Trains as the command does; returns the process's exit code.
 
@@ -257,7 +265,7 @@ def train(options: XlaOptions) -> int:
         )
     import jax
 
-    folder = xla.make_output(options.output)
+    xla.make_output(options.output)
     trainer = XlaTrainer(options, tuple(faces))
     states, program = trainer.start(), trainer.compiled()
     faces = jax.device_put(faces)
@@ -266,43 +274,21 @@ def train(options: XlaOptions) -> int:
         " and ".join(f"{len(part)} {name}" for name, part in faces.items()),
         jax.devices()[0],
     )
-    peaks = options.learning_rate, options.judge_learning_rate
-    step, saved, done, window, compiled = 0, 0, 0.0, [], 0.0
-    while done < 1.0:
-        share = rate_share(options.warmup_steps, step + options.steps_a_call, done)
-        rates = np.float32([share * peak for peak in peaks])
-        states, terms = program(states, faces, rates)
-        step += options.steps_a_call
-        window.append(terms)
-        if not compiled:
-            jax.block_until_ready(terms)
-            compiled = time.monotonic()
-            logging.info("Compiled in %.0f s.", compiled - began)
-        if step % options.log_every < options.steps_a_call:
-            means = {
-                name: np.mean([np.mean(each[name]) for each in window])
-                for name in terms
-            }
-            if not np.isfinite(list(means.values())).all():
-                raise ValueError(
-                    f"Step {step} gave a loss that is not finite: {means}. Accepted: a "
-                    "lower --learning_rate."
-                )
-            window, now = [], time.monotonic()
-            text = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-            each = 1000 * (now - compiled) / max(step - options.steps_a_call, 1)
-            left = max(options.minutes - (now - began) / 60, 0)
-            logging.info(
-                f"Step {step}, {text}, {each:.1f} ms a step, {left:.1f} minutes left."
-            )
-        done = (time.monotonic() - began) / (60 * options.minutes)
-        if options.steps:
-            done = max(done, step / options.steps)
-        if (saved + 1) / 3 <= done < 1:
-            saved += 1
-            trainer.save(folder / f"third{saved}", states[0])
-    trainer.save(folder, states[0])
-    logging.info("%d steps; the swap model is in %s.", step, folder)
+
+    def advance(share: float) -> dict:
+        nonlocal states
+        rates = options.learning_rate * share, options.judge_learning_rate * share
+        states, terms = program(states, faces, np.float32(rates))
+        return terms
+
+    step = xla.run(
+        options,
+        began,
+        advance,
+        describe,
+        lambda folder: trainer.save(folder, states[0]),
+    )
+    logging.info("%d steps; the swap model is in %s.", step, options.output)
     return 0
 
 

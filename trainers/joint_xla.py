@@ -55,7 +55,7 @@ from faketagger_tf.presets import (
     save_tagger,
 )
 from trainers.mixture import GROUPS, Group, Mixture, vary_covers
-from trainers.xla import State, rate_share, update
+from trainers.xla import State, update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,7 +248,7 @@ def train(options: XlaOptions, groups: Sequence[Group] = GROUPS) -> int:
 
     # Residuals are a level or two: TensorFloat-32 would lose them.
     jax.config.update("jax_default_matmul_precision", "highest")
-    folder = xla.make_output(options.output)
+    xla.make_output(options.output)
     trainer = XlaTrainer(options, groups)
     covers, frozen = jax.device_put(covers), [v.value for v in trainer.frozen]
     state, program = trainer.start(), trainer.compiled()
@@ -258,34 +258,21 @@ def train(options: XlaOptions, groups: Sequence[Group] = GROUPS) -> int:
         trainer.mixture.batch,
         jax.devices()[0],
     )
-    step, saved, done, window, compiled = 0, 0, 0.0, [], 0.0
-    while done < 1.0:
-        rate = rate_share(options.warmup_steps, step + options.steps_a_call, done)
-        rate *= options.learning_rate
-        state, terms = program(state, covers, frozen, np.float32(rate))
-        step += options.steps_a_call
-        window.append(terms)
-        if not compiled:
-            jax.block_until_ready(terms)
-            compiled = time.monotonic()
-            logging.info("Compiled in %.0f s.", compiled - began)
-        if step % options.log_every < options.steps_a_call:
-            text, window = describe(window, trainer.mixture), []  # Waits for the GPU.
-            now = time.monotonic()
-            each = 1000 * (now - compiled) / max(step - options.steps_a_call, 1)
-            left = max(options.minutes - (now - began) / 60, 0)
-            logging.info(
-                f"Step {step}, {text}, rate {rate:.1e}, {each:.1f} ms a step, "
-                f"{left:.1f} minutes left."
-            )
-        done = (time.monotonic() - began) / (60 * options.minutes)
-        if options.steps:
-            done = max(done, step / options.steps)
-        if (saved + 1) / 3 <= done < 1:
-            saved += 1
-            trainer.save(folder / f"third{saved}", state)
-    trainer.save(folder, state)
-    logging.info("%d steps; the tagger is in %s.", step, folder)
+
+    def advance(share: float) -> dict:
+        nonlocal state
+        rate = np.float32(options.learning_rate * share)
+        state, terms = program(state, covers, frozen, rate)
+        return terms
+
+    step = xla.run(
+        options,
+        began,
+        advance,
+        lambda terms: describe(terms, trainer.mixture),
+        lambda folder: trainer.save(folder, state),
+    )
+    logging.info("%d steps; the tagger is in %s.", step, options.output)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the trainers that are one program of XLA share: JAX, Adam, the learning rate."""
+"""What trainers that are one program of XLA share: JAX, Adam, a loop by the clock."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import math
 import os
 import pathlib
 import sys
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 
 def use_jax(command: str) -> None:
@@ -105,3 +108,66 @@ def make_output(output: str) -> pathlib.Path:
             f"Cannot write to --output {output!r}: {error.strerror or error}."
         ) from None
     return folder
+
+
+def run(
+    options,
+    began: float,
+    advance: Callable[[float], dict],
+    describe: Callable[[list[dict]], str],
+    save: Callable[[pathlib.Path], None],
+) -> int:
+    """Calls a compiled program until the run's time is over; logs and saves.
+
+    Args:
+        options: have `output`, `minutes`, `steps`, `steps_a_call`, `warmup_steps` and
+            `log_every`.
+        began: `time.monotonic()` when the command began: compiling counts.
+        advance: takes `steps_a_call` steps at a share of the peak learning rate;
+            returns their terms by name, an array over the steps each.
+        describe: the terms of the calls since the last line -> what the line says.
+        save: writes the weights to a folder; to `third1` and `third2` in the run's at
+            each third, and to the run's at the end.
+
+    Returns:
+        The number of steps.
+
+    Raises:
+        ValueError: a term is not finite in any of the last steps.
+    """
+    folder = pathlib.Path(options.output)
+    step, saved, done, window, compiled = 0, 0, 0.0, [], 0.0
+    while done < 1.0:
+        step += options.steps_a_call
+        window.append(advance(rate_share(options.warmup_steps, step, done)))
+        if not compiled:
+            np.asarray(next(iter(window[0].values())))  # Waits for the program.
+            compiled = time.monotonic()
+            logging.info("Compiled in %.0f s.", compiled - began)
+        if step % options.log_every < options.steps_a_call:
+            _check_finite(window, step)
+            text, window = describe(window), []
+            now = time.monotonic()
+            each = 1000 * (now - compiled) / max(step - options.steps_a_call, 1)
+            left = max(options.minutes - (now - began) / 60, 0)
+            logging.info(
+                f"Step {step}, {text}, {each:.1f} ms a step, {left:.1f} minutes left."
+            )
+        done = (time.monotonic() - began) / (60 * options.minutes)
+        if options.steps:
+            done = max(done, step / options.steps)
+        if (saved + 1) / 3 <= done < 1:
+            saved += 1
+            save(folder / f"third{saved}")
+    save(folder)
+    return step
+
+
+def _check_finite(window: list[dict], step: int) -> None:
+    # A step alone may overflow: `update` leaves it out.
+    for name in window[-1]:
+        if not np.isfinite(np.asarray(window[-1][name], np.float32)).any():
+            raise ValueError(
+                f"Step {step} gave a value that is not finite: {name}. Accepted: a "
+                "lower --learning_rate."
+            )
