@@ -239,7 +239,28 @@ def _measure(tagger, options, people, number, folder, swaps) -> dict:
         rewrite_clip(paths["tagged"], paths["swapped"], swapper.change, 8, "veryfast")
         row["swapped"] = swapper.swapped
     start = float(rng.uniform(0, options.seconds - 1))
-    for name in options.changes:
+    for name, copy in make_copies(paths, options.changes, start, folder):
+        row["readings"].append(_read(tagger, options, copy, name, payload))
+    if number < options.flicker and len(photos) == 1:
+        row["flicker"] = measure_flicker(tagger, made, payload)
+    return row
+
+
+def make_copies(
+    paths: dict[str, str], changes: Iterable[str], start: float, folder: str
+) -> Iterator[tuple[str, str]]:
+    """Writes the changed copies of a clip one after the other, over each other.
+
+    Args:
+        paths: the files "tagged" and, where a change asks for it, "swapped".
+        changes: names of `CHANGES`.
+        start: where a second is cut out.
+        folder: receives a copy.
+
+    Yields:
+        The change's name and the copy's path.
+    """
+    for name in changes:
         source, ending, alter, crf = CHANGES[name]
         copy = os.path.join(folder, "copy" + ending)
         preset = None if ending == ".webm" else "veryfast"
@@ -248,10 +269,7 @@ def _measure(tagger, options, people, number, folder, swaps) -> dict:
             return alter(frames, start)
 
         rewrite_clip(paths[source], copy, changed, crf, preset)
-        row["readings"].append(_read(tagger, options, copy, name, payload))
-    if number < options.flicker and len(photos) == 1:
-        row["flicker"] = measure_flicker(tagger, made, payload)
-    return row
+        yield name, copy
 
 
 def _read(tagger, options, path: str, change: str, payload: int) -> dict:

@@ -17,7 +17,7 @@ import tempfile
 
 import numpy as np
 
-from benchmarks.video import CHANGES, Swaps, check_changes
+from benchmarks.video import CHANGES, Swaps, check_changes, make_copies
 from benchmarks.video_clips import RATE, MovingPortraits, write_frames
 from faketagger_tf.data import find_photos
 from faketagger_tf.evaluation.compare import mark_rival, to_bits
@@ -98,15 +98,7 @@ def _measure(options, photo, number, folder, swaps) -> tuple[list[dict], dict]:
         rewrite_clip(paths["tagged"], paths["swapped"], change, 8, "veryfast")
     start = float(rng.uniform(0, options.seconds - 1))
     rows = []
-    for name in options.changes:
-        source, ending, alter, crf = CHANGES[name]
-        copy = os.path.join(folder, "copy" + ending)
-        preset = None if ending == ".webm" else "veryfast"
-
-        def changed(frames, alter=alter):
-            return alter(frames, start)
-
-        rewrite_clip(paths[source], copy, changed, crf, preset)
+    for name, copy in make_copies(paths, options.changes, start, folder):
         with Clip(copy) as clip:
             looks = {
                 f"{number:04}": frame.pixels

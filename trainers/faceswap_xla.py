@@ -155,18 +155,7 @@ class XlaTrainer:
 
     def start(self) -> tuple[State, State]:
         """Returns the states, the model's and the judge's, before the first step."""
-        import jax.numpy as jnp
-
-        def state(variables):
-            def copied():
-                return [jnp.array(v.value, "float32") for v in variables]
-
-            def zeros():
-                return [jnp.zeros(v.shape) for v in variables]
-
-            return State(copied(), [], zeros(), zeros(), copied(), jnp.int32(0))
-
-        return state(self.variables), state(self.judging)
+        return xla.start(self.variables), xla.start(self.judging)
 
     def _scope(self, weights, judging):
         pairs = zip([*self.variables, *self.judging], [*weights, *judging], strict=True)
@@ -258,11 +247,7 @@ def train(options: XlaOptions) -> int:
     began = time.monotonic()
     model = options.model
     faces = read_faces(options.faces, round(model.face_size / model.face_region))
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            "trainers.faceswap_xla needs Keras on JAX. Received: KERAS_BACKEND="
-            f"{keras.backend.backend()}. Accepted: KERAS_BACKEND=jax."
-        )
+    xla.check_backend("trainers.faceswap_xla")
     import jax
 
     xla.make_output(options.output)

@@ -137,18 +137,7 @@ class XlaTrainer:
 
     def start(self) -> State:
         """Returns the state before the first step."""
-        import jax.numpy as jnp
-
-        def copied(variables):
-            return [jnp.array(v.value, "float32") for v in variables]
-
-        def zeros():
-            return [jnp.zeros(v.shape) for v in self.trained]
-
-        # Copies throughout, because the program overwrites what it is given.
-        trained, others = copied(self.trained), copied(self.others)
-        average = copied(self.trained)
-        return State(trained, others, zeros(), zeros(), average, jnp.int32(0))
+        return xla.start(self.trained, self.others)
 
     def forward(self, weights, others, frozen, covers, seed: StatelessSeed):
         """Returns the loss, and (the batch statistics, the terms of the loss).
@@ -239,11 +228,7 @@ def train(options: XlaOptions, groups: Sequence[Group] = GROUPS) -> int:
             f"Received: {options.warm_start!r}, of the strength {config.strength!r}."
         )
     covers = read_covers(options.covers, config.image_size)
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            "trainers.joint_xla needs Keras on JAX. Received: KERAS_BACKEND="
-            f"{keras.backend.backend()}. Accepted: KERAS_BACKEND=jax."
-        )
+    xla.check_backend("trainers.joint_xla")
     import jax
 
     # Residuals are a level or two: TensorFloat-32 would lose them.

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,38 @@ class State(NamedTuple):
     square: list
     average: list
     step: object
+
+
+def check_backend(command: str) -> None:
+    """Raises a ValueError where Keras does not run on JAX."""
+    import keras  # Not before `use_jax`.
+
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise ValueError(
+            f"{command} needs Keras on JAX. Received: KERAS_BACKEND={backend}. "
+            "Accepted: KERAS_BACKEND=jax."
+        )
+
+
+def start(variables: list, others: Sequence = ()) -> State:
+    """Returns the state before the first step.
+
+    Args:
+        variables: the trainable ones.
+        others: those of the batch statistics.
+    """
+    import jax.numpy as jnp
+
+    def copied(variables):
+        # Copies throughout, because the program overwrites what it is given.
+        return [jnp.array(v.value, "float32") for v in variables]
+
+    def zeros():
+        return [jnp.zeros(v.shape) for v in variables]
+
+    trained, average = copied(variables), copied(variables)
+    return State(trained, copied(others), zeros(), zeros(), average, jnp.int32(0))
 
 
 def update(state: State, gradients: list, others: list, rate, xp=np) -> State:
@@ -94,20 +126,18 @@ def rate_share(warmup_steps: int, step: int, done: float) -> float:
     return min(1.0, step / warmup_steps) * cosine
 
 
-def make_output(output: str) -> pathlib.Path:
+def make_output(output: str) -> None:
     """Creates a run's folder.
 
     Raises:
         ValueError: it cannot be created.
     """
-    folder = pathlib.Path(output)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f"Cannot write to --output {output!r}: {error.strerror or error}."
         ) from None
-    return folder
 
 
 def run(
