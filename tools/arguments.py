@@ -14,5 +14,11 @@ def call(main: Callable[..., None]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, parameter in inspect.signature(main).parameters.items():
-        parser.add_argument(name, nargs="?", default=parameter.default)
+        parser.add_argument(
+            name,
+            nargs="?",
+            default=parameter.default,
+            metavar=name.upper(),
+            help=f"by default {parameter.default}" if parameter.default else None,
+        )
     main(**vars(parser.parse_args()))

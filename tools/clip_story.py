@@ -14,10 +14,10 @@ import numpy as np
 import skimage.data
 
 from benchmarks.video_clips import RATE, MovingPortraits, write_frames
-from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.photos import captioned, read_photo, write_image
 from faketagger_tf.video.container import Clip
 from tools.arguments import call
-from tools.story import CAPTION, run
+from tools.story import run
 
 FOLDER = "build/clip"
 SECONDS, HEIGHT = 4, 480
@@ -39,11 +39,7 @@ def row(frames: list[np.ndarray], caption: str) -> np.ndarray:
     small = [
         cv2.resize(f, (WIDTH, height), interpolation=cv2.INTER_AREA) for f in frames
     ]
-    below = np.full((CAPTION, WIDTH * len(frames), 3), 255, np.uint8)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    place = (2, CAPTION - 10)
-    cv2.putText(below, caption, place, font, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([np.hstack(small), below])
+    return captioned(np.hstack(small), caption)
 
 
 def main(photo: str = "") -> None:

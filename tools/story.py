@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 import skimage.data
 
-from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.photos import captioned, read_photo, write_image
 from tools.arguments import call
 
 FOLDER = pathlib.Path("build/story")
 SIDE = 384  # Of each picture in the panel, in pixels.
-CAPTION = 30
 
 
 def run(*arguments: str) -> None:
@@ -38,12 +37,7 @@ def cell(path: pathlib.Path, caption: str) -> np.ndarray:
     photo = read_photo(path)
     height = round(SIDE * photo.shape[0] / photo.shape[1])
     small = cv2.resize(photo, (SIDE, height), interpolation=cv2.INTER_AREA)
-    picture = np.full((height + CAPTION, SIDE + 6, 3), 255, np.uint8)
-    picture[:height, :SIDE] = small
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    place = (2, height + CAPTION - 10)
-    cv2.putText(picture, caption, place, font, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return picture
+    return captioned(small, caption)
 
 
 def main(photo: str = "") -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import skimage.data
 
 from faketagger_tf import metrics
-from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.photos import captioned, read_photo, write_image
 from faketagger_tf.tagging.refine import STEPS
 from faketagger_tf.tagging.tagger import Tagger
 from tools.arguments import call
@@ -28,16 +28,12 @@ FILE = "build/visibility.jpg"
 def cell(image: np.ndarray, caption: str) -> np.ndarray:
     """One picture with its caption below, uint8 [H, SIDE, 3]."""
     method = cv2.INTER_NEAREST if len(image) < SIDE else cv2.INTER_AREA
-    picture = np.full((SIDE + 28, SIDE + 6, 3), 255, np.uint8)
-    picture[:SIDE, :SIDE] = cv2.resize(image, (SIDE, SIDE), interpolation=method)
-    font, place = cv2.FONT_HERSHEY_SIMPLEX, (2, SIDE + 18)
-    cv2.putText(picture, caption, place, font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
-    return picture
+    return captioned(cv2.resize(image, (SIDE, SIDE), interpolation=method), caption)
 
 
-def main(name: str = "face128", photo: str = "") -> None:
+def main(tagger: str = "face128", photo: str = "") -> None:
     """Draws the picture; see the module's docstring."""
-    tagger = Tagger.load(name)
+    tagger = Tagger.load(tagger)
     pixels = read_photo(photo) if photo else skimage.data.astronaut()
     size = tagger.config.image_size
     (canvas, *_) = tagger.find_canvases(pixels)

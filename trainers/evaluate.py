@@ -32,7 +32,7 @@ from faketagger_tf.manipulations import Context, parse_chains
 from faketagger_tf.messages import format_payload
 from faketagger_tf.models import build_informed_encoder
 from faketagger_tf.options import Checked, option, run_command
-from faketagger_tf.photos import read_photo, write_image
+from faketagger_tf.photos import captioned, read_photo, write_image
 from faketagger_tf.presets import (
     load_latents,
     load_presence,
@@ -43,7 +43,6 @@ from faketagger_tf.tagging.refine import CHAINS, Refiner
 from faketagger_tf.tagging.tagger import Tagger
 
 DRAWN_PHOTOS = 200  # Untagged drawings in which --attacks looks for a tag.
-CAPTION = 14  # Height in pixels of the line under a picture.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,22 +116,7 @@ def draw_panel(samples: list[evaluation.Sample]) -> np.ndarray:
 def _cell(image: np.ndarray, caption: str) -> np.ndarray:
     scale = max(1, round(160 / image.shape[0]))
     large = cv2.resize(image, None, None, scale, scale, interpolation=cv2.INTER_NEAREST)
-    width = large.shape[1]
-    lines = [caption[i : i + width // 6] for i in range(0, len(caption), width // 6)]
-    cell = np.full((large.shape[0] + 3 * CAPTION, width + 4, 3), 255, np.uint8)
-    cell[: large.shape[0], :width] = large
-    for i, line in enumerate(lines[:3]):
-        cv2.putText(
-            cell,
-            line,
-            (2, large.shape[0] + (i + 1) * CAPTION - 3),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.33,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
-    return cell
+    return captioned(large, caption, lines=4)
 
 
 def write_example(

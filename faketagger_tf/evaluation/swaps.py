@@ -13,12 +13,14 @@ each model of `--swap_model`, the shipped ones by default, and by graphics. Meas
   differs from the photo's own; the registry calls a face changed above .16. JPEG 50 and
   another person's face are measured beside it.
 
-`--output` receives a table, and a picture: a row a photo, a column a model.
+`--output` receives a table, and a picture: a row a photo, a column a model, each with
+its name.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 
@@ -33,6 +35,7 @@ from faketagger_tf.evaluation.report import markdown_table, write_report
 from faketagger_tf.names import printable
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import (
+    captioned,
     decode_photo,
     encode_image,
     read_photo,
@@ -108,34 +111,46 @@ def is_face_at(photo: np.ndarray, face: Face) -> bool:
     )
 
 
-def measure_face(photo: np.ndarray, changed: np.ndarray, face: Face) -> dict:
-    """What a changed photo is like at the place of a face.
+@dataclasses.dataclass(frozen=True)
+class Original:
+    """A photo's face, measured once, to compare what becomes of it.
 
-    Args:
-        photo: uint8 `[H, W, 3]`.
-        changed: the same shape.
-        face: of `photo`.
+    Attributes:
+        face: where it is.
+        matrix: the fingerprint's place, see `registry.fingerprint`.
+        record: what a registry would keep of it.
+        sharpness: from `measure_sharpness`.
 
-    Returns:
-        {"sharpness": over the photo's, "face": bool, "identity": 0 to about 0.5}.
+    Example:
+        >>> original = Original.measure(photo, detect_faces(photo)[0])  # doctest: +SKIP
+        >>> original.compare(photo)["sharpness"]  # doctest: +SKIP
+        1.0
     """
-    matrix = _fingerprint_matrix(photo, face)
-    return {
-        "sharpness": measure_sharpness(changed, face) / measure_sharpness(photo, face),
-        "face": is_face_at(changed, face),
-        "identity": compare(changed, matrix, record_face(photo, face)).face,
-    }
 
+    face: Face
+    matrix: np.ndarray
+    record: FaceRecord
+    sharpness: float
 
-def record_face(photo: np.ndarray, face: Face) -> FaceRecord:
-    """What a registry would keep of a face."""
-    matrix = _fingerprint_matrix(photo, face)
-    return FaceRecord(face.box, (), *fingerprint(photo, matrix))
+    @classmethod
+    def measure(cls, photo: np.ndarray, face: Face) -> Original:
+        """Measures a face of a photo, uint8 `[H, W, 3]`."""
+        height, width = photo.shape[:2]
+        matrix = fingerprint_matrix(width, height, face.landmarks)
+        record = FaceRecord(face.box, (), *fingerprint(photo, matrix))
+        return cls(face, matrix, record, measure_sharpness(photo, face))
 
+    def compare(self, changed: np.ndarray) -> dict:
+        """What a changed photo, as large as this one, is like at the face's place.
 
-def _fingerprint_matrix(photo: np.ndarray, face: Face) -> np.ndarray:
-    height, width = photo.shape[:2]
-    return fingerprint_matrix(width, height, face.landmarks)
+        Returns:
+            {"sharpness": over the photo's, "face": bool, "identity": 0 to about 0.5}.
+        """
+        return {
+            "sharpness": measure_sharpness(changed, self.face) / self.sharpness,
+            "face": is_face_at(changed, self.face),
+            "identity": compare(changed, self.matrix, self.record).face,
+        }
 
 
 def make_swaps(names) -> dict[str, Callable[[np.ndarray, Face], np.ndarray]]:
@@ -196,34 +211,38 @@ def measure_swaps(photos, swaps) -> tuple[list[dict], list[np.ndarray]]:
 
     Returns:
         A row a swap and a row a reference, and a picture of each of the first photos:
-        its canvas, and what each swap made of it.
+        its canvas, and what each swap made of it, captions below.
     """
     found: dict[str, list[dict]] = {name: [] for name in (JPEG, ANOTHER, *swaps)}
     pictures = []
+    originals = [Original.measure(photo, face) for photo, face in photos]
     for number, (photo, face) in enumerate(tqdm(photos, unit="photo", disable=None)):
+        original = originals[number]
         copy = decode_photo(encode_image(photo, ".jpg", 50))
-        found[JPEG].append(measure_face(photo, copy, face))
-        other, others = photos[(number + 1) % len(photos)]
-        matrix = _fingerprint_matrix(other, others)
+        found[JPEG].append(original.compare(copy))
+        next_one = (number + 1) % len(photos)
+        other = originals[next_one]
         found[ANOTHER].append(
             {
-                "sharpness": measure_sharpness(other, others)
-                / measure_sharpness(photo, face),
+                "sharpness": other.sharpness / original.sharpness,
                 "face": True,
-                "identity": compare(other, matrix, record_face(photo, face)).face,
+                "identity": compare(
+                    photos[next_one][0], other.matrix, original.record
+                ).face,
             }
         )
-        shown = [_canvas(photo, face)]
+        shown = {"photo": _canvas(photo, face)}
         for name, swap in swaps.items():
             try:
                 changed = swap(photo, face)
             except ValueError:  # The face lies outside of the photo.
-                shown.append(np.full_like(shown[0], 128))
+                shown[name] = np.full_like(shown["photo"], 128)
                 continue
-            found[name].append(measure_face(photo, changed, face))
-            shown.append(_canvas(changed, face))
+            found[name].append(original.compare(changed))
+            shown[name] = _canvas(changed, face)
         if number < SHOWN:
-            pictures.append(np.hstack(shown))
+            named = (captioned(x, os.path.basename(name)) for name, x in shown.items())
+            pictures.append(np.hstack(list(named)))
     rows = []
     for name, part in found.items():
         if part:
@@ -266,7 +285,6 @@ def main(options: SwapsOptions) -> None:
     text = markdown_swaps(rows)
     report = {"options": dataclasses.asdict(options), "rows": rows}
     write_image(options.output + ".jpg", np.vstack(pictures))
-    text += f"\nIn the picture, from the left: the photo, {', '.join(swaps)}.\n"
     write_report(options.output, report, text)
     print(text)
 

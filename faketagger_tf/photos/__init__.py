@@ -11,6 +11,7 @@ from faketagger_tf.photos.canvas import (
     square_matrix,
     warp_canvas,
 )
+from faketagger_tf.photos.caption import captioned
 from faketagger_tf.photos.codec import (
     EXTENSIONS,
     decode_photo,
@@ -26,6 +27,7 @@ __all__ = [
     "LANDMARKS",
     "Suspect",
     "canvas_square",
+    "captioned",
     "crop_canvas",
     "decode_photo",
     "decode_suspect",

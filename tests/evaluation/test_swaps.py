@@ -24,12 +24,13 @@ def face(photo):
 
 
 def test_untouched_is_as_sharp_and_the_same_person(photo, face):
-    found = swaps.measure_face(photo, photo, face)
+    found = swaps.Original.measure(photo, face).compare(photo)
     assert found == {"sharpness": 1.0, "face": True, "identity": 0.0}
 
 
 def test_blur_is_less_sharp_and_the_same_person(photo, face):
-    found = swaps.measure_face(photo, cv2.GaussianBlur(photo, (0, 0), 3), face)
+    blurred = cv2.GaussianBlur(photo, (0, 0), 3)
+    found = swaps.Original.measure(photo, face).compare(blurred)
     assert found["sharpness"] < 0.6 and found["face"]
     assert found["identity"] < swaps.FACE
 
@@ -38,7 +39,7 @@ def test_a_face_painted_over_is_no_face(photo, face):
     left, top, width, height = (round(x) for x in face.box)
     painted = photo.copy()
     painted[top : top + height, left : left + width] = 128
-    found = swaps.measure_face(photo, painted, face)
+    found = swaps.Original.measure(photo, face).compare(painted)
     assert not found["face"] and found["sharpness"] < 0.5
     assert found["identity"] > swaps.FACE
 
