@@ -246,7 +246,8 @@ def train(options: XlaOptions) -> int:
     """
     began = time.monotonic()
     model = options.model
-    faces = read_faces(options.faces, round(model.face_size / model.face_region))
+    side = round(model.face_size / model.face_region)
+    faces = read_faces(options.faces, side, model.canvas_scale)
     xla.check_backend("trainers.faceswap_xla")
     import jax
 

@@ -24,6 +24,7 @@ from faketagger_tf.files import write_atomic
 from faketagger_tf.options import Checked, option, run_command
 
 _ENDINGS = (".npz", ".npy")
+_SCALE = "_canvas_scale"  # Beside the identities, whose names begin otherwise.
 
 
 def write_covers(path: str | os.PathLike, canvases: np.ndarray) -> None:
@@ -33,19 +34,27 @@ def write_covers(path: str | os.PathLike, canvases: np.ndarray) -> None:
         ValueError: the file's name has another ending, or it cannot be written.
     """
     if _ending(path) == ".npz":
-        write_faces(path, {"covers": canvases})
+        write_atomic(path, lambda name: np.savez_compressed(name, covers=canvases))
     else:
         write_atomic(path, lambda name: np.save(name, canvases))
 
 
-def write_faces(path: str | os.PathLike, canvases: Mapping[str, np.ndarray]) -> None:
+def write_faces(
+    path: str | os.PathLike, canvases: Mapping[str, np.ndarray], canvas_scale: float
+) -> None:
     """Writes canvases by identity, uint8 `[N, S, S, 3]` each, as .npz.
+
+    Args:
+        path: of the file.
+        canvases: by identity; no name begins with an underscore.
+        canvas_scale: side of the canvas over the face box's, which is kept with them.
 
     Raises:
         ValueError: the file's name has another ending, or it cannot be written.
     """
     _ending(path, (".npz",))
-    write_atomic(path, lambda name: np.savez_compressed(name, **canvases))
+    arrays = {**canvases, _SCALE: np.float64(canvas_scale)}
+    write_atomic(path, lambda name: np.savez_compressed(name, **arrays))
 
 
 def read_covers(path: str | os.PathLike, image_size: int) -> np.ndarray:
@@ -67,18 +76,22 @@ def read_covers(path: str | os.PathLike, image_size: int) -> np.ndarray:
     return covers
 
 
-def read_faces(path: str | os.PathLike, image_size: int) -> dict[str, np.ndarray]:
+def read_faces(
+    path: str | os.PathLike, image_size: int, canvas_scale: float
+) -> dict[str, np.ndarray]:
     """Reads what `write_faces` wrote: identity -> uint8 `[N, S, S, 3]`, S `image_size`.
 
     Args:
-        path: a .npz file with at least two arrays.
+        path: a .npz file of at least two identities.
         image_size: the side that the canvases must have.
+        canvas_scale: what they must have been cut with.
 
     Raises:
         ValueError: the file is missing or damaged, or holds something else.
     """
     _ending(path, (".npz",))
     faces = _read_arrays(path)
+    scale = faces.pop(_SCALE, None)
     if len(faces) < 2:
         raise ValueError(
             f"The faces {os.fspath(path)!r} must be of at least two identities, as "
@@ -87,6 +100,12 @@ def read_faces(path: str | os.PathLike, image_size: int) -> dict[str, np.ndarray
         )
     for canvases in faces.values():
         _check(path, canvases, image_size, "an array an identity")
+    if scale is None or not np.isclose(scale, canvas_scale):
+        received = "none" if scale is None else f"{float(scale):g}"
+        raise ValueError(
+            f"The faces {os.fspath(path)!r} must be cut with --canvas_scale="
+            f"{canvas_scale:g}, as the model is to be. Received: {received}."
+        )
     return faces
 
 
@@ -181,7 +200,7 @@ def main(options: CoversOptions) -> None:
             "group_seed": options.group_seed,
         }
         faces = load_identities(options.data, options.split, **cut, **grouping)
-        write_faces(options.output, faces)
+        write_faces(options.output, faces, options.canvas_scale)
         count = sum(map(len, faces.values()))
     else:
         canvases, _ = load_split(options.data, options.split, **cut)

@@ -51,8 +51,8 @@ FACES = {"A": CANVASES, "B": CANVASES[:2]}
 
 
 def test_faces_round_trip_by_identity(tmp_path):
-    covers.write_faces(tmp_path / "faces.npz", FACES)
-    read = covers.read_faces(tmp_path / "faces.npz", 32)
+    covers.write_faces(tmp_path / "faces.npz", FACES, 1.9)
+    read = covers.read_faces(tmp_path / "faces.npz", 32, 1.9)
     assert list(read) == ["A", "B"]
     for name, canvases in FACES.items():
         np.testing.assert_array_equal(read[name], canvases)
@@ -66,14 +66,23 @@ def test_faces_round_trip_by_identity(tmp_path):
     ],
 )
 def test_what_is_no_file_of_faces_is_named(faces, message, tmp_path):
-    covers.write_faces(tmp_path / "faces.npz", faces)
+    covers.write_faces(tmp_path / "faces.npz", faces, 1.9)
     with pytest.raises(ValueError, match=message):
-        covers.read_faces(tmp_path / "faces.npz", 32)
+        covers.read_faces(tmp_path / "faces.npz", 32, 1.9)
+
+
+def test_faces_cut_otherwise_than_the_model_is_to_be_are_refused(tmp_path):
+    covers.write_faces(tmp_path / "faces.npz", FACES, 1.25)
+    with pytest.raises(ValueError, match=r"--canvas_scale=1.9.*Received: 1.25\."):
+        covers.read_faces(tmp_path / "faces.npz", 32, 1.9)
+    np.savez(tmp_path / "bare.npz", **FACES)
+    with pytest.raises(ValueError, match=r"--canvas_scale=1.9.*Received: none\."):
+        covers.read_faces(tmp_path / "bare.npz", 32, 1.9)
 
 
 def test_faces_are_written_as_npz_alone(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.npz.*faces.npy"):
-        covers.write_faces(tmp_path / "faces.npy", FACES)
+        covers.write_faces(tmp_path / "faces.npy", FACES, 1.9)
     with pytest.raises(ValueError, match=r"need --groups\. Received: 3 and 0"):
         covers.CoversOptions(output="x.npz", people_per_group=3)
     options = covers.CoversOptions(output=str(tmp_path / "faces.npy"), groups=2)

@@ -40,7 +40,7 @@ def faces(tmp_path):
         ).astype(np.uint8)
         for name, tint in COLOURS.items()
     }
-    write_faces(tmp_path / "faces.npz", canvases)
+    write_faces(tmp_path / "faces.npz", canvases, 1.9)
     return tmp_path / "faces.npz"
 
 
