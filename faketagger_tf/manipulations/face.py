@@ -19,6 +19,7 @@ import numpy as np
 from keras import ops
 
 from faketagger_tf.manipulations import geometry, photometric
+from faketagger_tf.manipulations.names import named
 from faketagger_tf.manipulations.random import StatelessSeed, any_of
 
 # The `large` mask, in fractions of the canvas's side: the canvas is 1.9 face boxes
@@ -180,14 +181,8 @@ def _change_real(function, images, context, mask, region):
 
 
 def _swaps(context: Context, name: str):
-    if name == "*" and context.swaps:
-        return list(context.swaps.values())
-    if name not in context.swaps:
-        raise ValueError(
-            f"There is no face swap named {name!r}. "
-            f"Accepted: {', '.join(context.swaps) or 'none, the context has no swaps'}."
-        )
-    return [context.swaps[name]]
+    every = context.swaps
+    return [every[chosen] for chosen in named("face swap", name, tuple(every))]
 
 
 def _own_context(context: Context, swap) -> Context:
@@ -246,14 +241,8 @@ def autoencode_real(images, rng, context, swap):
 
 
 def _latents(context: Context, name: str) -> list[Callable]:
-    if name == "*" and context.latents:
-        return list(context.latents.values())
-    if name not in context.latents:
-        offered = ", ".join(context.latents) or "none, the context has no latents"
-        raise ValueError(
-            f"There is no latent model named {name!r}. Accepted: {offered}."
-        )
-    return [context.latents[name]]
+    every = context.latents
+    return [every[chosen] for chosen in named("latent model", name, tuple(every))]
 
 
 def _check_latent_side(side: int) -> None:

@@ -11,7 +11,7 @@ def named(kind: str, name: str, every: Sequence[str]) -> tuple[str, ...]:
     Args:
         kind: what they are, a word for the error.
         name: one of them, or `*`.
-        every: all that there are.
+        every: all that there are; there may be none.
 
     Raises:
         ValueError: there is none of that name.
@@ -20,10 +20,11 @@ def named(kind: str, name: str, every: Sequence[str]) -> tuple[str, ...]:
         >>> named("donor", "*", ("drawn1", "drawn2"))
         ('drawn1', 'drawn2')
     """
-    if name == "*":
+    if name == "*" and every:
         return tuple(every)
     if name not in every:
-        raise ValueError(
-            f"There is no {kind} {name!r}. Accepted: {', '.join(every)}, or * for any."
+        offered = (
+            f"{', '.join(every)}, or * for any" if every else "none, there is none"
         )
+        raise ValueError(f"There is no {kind} {name!r}. Accepted: {offered}.")
     return (name,)
