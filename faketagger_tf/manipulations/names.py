@@ -23,8 +23,6 @@ def named(kind: str, name: str, every: Sequence[str]) -> tuple[str, ...]:
     if name == "*" and every:
         return tuple(every)
     if name not in every:
-        offered = (
-            f"{', '.join(every)}, or * for any" if every else "none, there is none"
-        )
+        offered = f"{', '.join(every)}, or * for any" if every else "there are none"
         raise ValueError(f"There is no {kind} {name!r}. Accepted: {offered}.")
     return (name,)

@@ -158,7 +158,7 @@ def test_facecrop_leaves_the_middle(images, photos):
 def test_errors_name_what_there_is(images, photos):
     with pytest.raises(ValueError, match=r"no face swap 'X>Y'. Accepted: A>B, or"):
         both("faceswap(X>Y)", images, photos)
-    with pytest.raises(ValueError, match="no face swap .* there is none"):
+    with pytest.raises(ValueError, match=r"no face swap .* there are none"):
         both("faceswap(*)", images, photos, Context())
     with pytest.raises(ValueError, match="two or more images"):
         both("facepaste", images[:1], photos[:1])

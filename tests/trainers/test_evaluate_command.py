@@ -111,7 +111,7 @@ def test_attacks_are_reported(world, tmp_path):
     ("arguments", "message"),
     [
         (["--tagger=nothing"], "no tagger 'nothing'"),
-        (["--manipulation=faceswap(A>Z)"], "no face swap named 'A>Z'"),
+        (["--manipulation=faceswap(A>Z)"], "no face swap 'A>Z'"),
         (["--manipulation=jpeg(500)"], "quality of jpeg"),
         (["--data=/absent"], "does not exist"),
         (["--tflite=/absent.tflite"], "no decoder file"),
