@@ -396,6 +396,9 @@ class CompareOptions(Checked):
         "web", "Promise that chooses our strength; empty for the tagger's own."
     )
     swap_model: str = option("unseen_skips", "Face-swap model of the deepfakes.")
+    large_swap_model: str = option(
+        "", "Model for those from hairline to chin; by default the other, stretched."
+    )
     latent_model: str = option("", "Latent model of the edited and regenerated photos.")
     fpr: float = option(FPR, "Largest p-value of our tags that count as found.")
     seed: int = option(1, "Of payloads and changes.")
@@ -403,14 +406,14 @@ class CompareOptions(Checked):
 
 
 def load_photos(
-    options, tagger: Tagger, swap=None, latent=None
+    options, tagger: Tagger, swap=None, latent=None, large_swap=None
 ) -> tuple[dict[str, np.ndarray], dict[str, Scene]]:
     """Photos, scaled, and their scenes, by name.
 
     Args:
         options: has `data`, `split`, `limit` and `canvas` as `CompareOptions` does.
         tagger: finds the canvases.
-        swap, latent: as in `Scene`.
+        swap, latent, large_swap: as in `Scene`.
 
     Raises:
         ValueError: there is no photo that can be read.
@@ -431,7 +434,7 @@ def load_photos(
         name = f"{number:04d}_{pathlib.Path(entry.path).stem}"
         faces = tuple(canvas.face for canvas in canvases if canvas.face)
         photos[name] = photo
-        scenes[name] = Scene(np.random.default_rng(0), faces, swap, latent)
+        scenes[name] = Scene(np.random.default_rng(0), faces, swap, latent, large_swap)
     if not photos:
         raise ValueError(f"There is no photo to compare on in {options.data!r}.")
     return photos, scenes
@@ -452,9 +455,12 @@ def main(options: CompareOptions) -> None:
             f"The rivals carry {rivals.BITS} bits, and so must the tagger's payload. "
             f"Received: {tagger.config.payload_bits} bits."
         )
-    swap = load_faceswap(options.swap_model) if options.swap_model else None
+    swap, large_swap = (
+        load_faceswap(name) if name else None
+        for name in (options.swap_model, options.large_swap_model)
+    )
     latent = load_latent(options.latent_model)[1] if options.latent_model else None
-    photos, scenes = load_photos(options, tagger, swap, latent)
+    photos, scenes = load_photos(options, tagger, swap, latent, large_swap)
     systems = {
         options.tagger: lambda photos, payloads: mark_ours(
             tagger, photos, payloads, options.promise, options.fpr

@@ -183,6 +183,17 @@ def test_the_command_writes_its_three_files(tmp_path, photos, monkeypatch):
         compare.main(compare.CompareOptions(data="x", rival=("stega",)))
 
 
+def test_every_scene_has_the_models_of_its_deepfakes(tmp_path, photos):
+    for name, photo in photos.items():
+        write_image(tmp_path / f"{name}.png", photo)
+    options = compare.CompareOptions(data=str(tmp_path), split="", canvas=0)
+    models = {"swap": "small", "latent": "redraws", "large_swap": "large"}
+    _, found = compare.load_photos(options, support.correlation_tagger(), **models)
+    assert len(found) == len(photos)
+    for scene in found.values():
+        assert {name: getattr(scene, name) for name in models} == models
+
+
 def test_bars_are_as_long_as_their_values():
     chart = html.bar_chart("t", ["a", "b"], {"x": [1.0, None], "y": [0.5, 0.0]})
     bars = re.findall(r'width="([\d.]+)" height="10"', chart)
