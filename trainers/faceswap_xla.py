@@ -44,13 +44,13 @@ from faketagger_tf.models import (
     judged_as,
     render,
 )
-from faketagger_tf.options import Checked, nested, option, run_command
+from faketagger_tf.options import nested, option, run_command
 from faketagger_tf.presets import load_faceswap, save_faceswap
 from trainers.xla import State, update
 
 
 @dataclasses.dataclass(frozen=True)
-class XlaOptions(Checked):
+class XlaOptions(xla.RunOptions):
     """What the trainer can be told; the model's defaults are the classic one's."""
 
     faces: str = option(
@@ -59,16 +59,12 @@ class XlaOptions(Checked):
         "writes it.",
         required=True,
     )
-    output: str = option("", "Folder that receives the weights.", required=True)
     model: FaceswapConfig = nested(FaceswapConfig(), exclude=("identities",))
     warm_start: str = option(
         "", "Swap model, or its folder, of the same sizes that the weights start from."
     )
-    minutes: float = option(5.0, "Length of the run, compiling included.", low=0.01)
-    steps: int = option(0, "Steps at most; 0 for as many as the minutes allow.", low=0)
     batch_size: int = option(64, "Faces of each identity a step.", low=1)
     learning_rate: float = option(5e-4, "Adam's peak learning rate.", low=0.0)
-    warmup_steps: int = option(100, "Steps of linear warm-up.", low=1)
     warp: float = option(
         0.05, "Random warp of the inputs, as a fraction of the face crop.", low=0.0
     )
@@ -77,14 +73,6 @@ class XlaOptions(Checked):
     )
     judge_width: int = option(32, "Channels of the judge's first layer.", low=4)
     judge_learning_rate: float = option(2e-4, "The judge's peak rate.", low=0.0)
-    precision: str = option(
-        "mixed_bfloat16",
-        "Keras dtype policy.",
-        choices=("float32", "mixed_bfloat16"),
-    )
-    steps_a_call: int = option(10, "Steps that are compiled into one program.", low=1)
-    log_every: int = option(100, "Steps between two progress lines.", low=1)
-    seed: int = option(1, "Seed of weights, crops and warps.", low=0)
 
 
 def crop_faces(canvases, seed, batch: int, config: FaceswapConfig):

@@ -46,7 +46,7 @@ from faketagger_tf.data.covers import read_covers
 from faketagger_tf.manipulations import Context, StatelessSeed, Swap, parse_chain
 from faketagger_tf.manipulations.random import uniform
 from faketagger_tf.models import encoder_inputs, regenerate, swap_function
-from faketagger_tf.options import Checked, option, run_command
+from faketagger_tf.options import option, run_command
 from faketagger_tf.presets import (
     load_config,
     load_faceswap,
@@ -59,7 +59,7 @@ from trainers.xla import State, update
 
 
 @dataclasses.dataclass(frozen=True)
-class XlaOptions(Checked):
+class XlaOptions(xla.RunOptions):
     """What the trainer can be told; sizes and networks are the warm start's."""
 
     covers: str = option(
@@ -67,25 +67,12 @@ class XlaOptions(Checked):
         "File of canvases, .npz or .npy, as faketagger_tf.data.covers writes it.",
         required=True,
     )
-    output: str = option("", "Folder that receives the weights.", required=True)
     warm_start: str = option(
         "face128", "Preset, or folder of a tagger, that the weights start from."
     )
-    minutes: float = option(7.0, "Length of the run, compiling included.", low=0.01)
-    steps: int = option(0, "Steps at most; 0 for as many as the minutes allow.", low=0)
     images: int = option(6, "Images a unit; a batch has 32 units.", low=1)
-    learning_rate: float = option(1e-3, "Adam's peak learning rate.", low=0.0)
-    warmup_steps: int = option(200, "Steps of linear warm-up.", low=1)
     level_low: float = option(42.0, "Least level in dB that is drawn.")
     level_high: float = option(49.0, "Largest level in dB that is drawn.")
-    precision: str = option(
-        "mixed_bfloat16",
-        "Keras dtype policy.",
-        choices=("float32", "mixed_bfloat16"),
-    )
-    steps_a_call: int = option(10, "Steps that are compiled into one program.", low=1)
-    log_every: int = option(100, "Steps between two progress lines.", low=1)
-    seed: int = option(1, "Seed of covers, messages and manipulations.", low=0)
 
     def __post_init__(self):
         super().__post_init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import os
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
+
+from faketagger_tf.options import Checked, option
 
 
 def use_jax(command: str) -> None:
@@ -33,6 +36,25 @@ def use_jax(command: str) -> None:
     os.environ.setdefault(
         "XLA_FLAGS", "--xla_gpu_autotune_level=1 --xla_gpu_enable_triton_gemm=false"
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(Checked):
+    """What every trainer here can be told about its run."""
+
+    output: str = option("", "Folder that receives the weights.", required=True)
+    minutes: float = option(7.0, "Length of the run, compiling included.", low=0.01)
+    steps: int = option(0, "Steps at most; 0 for as many as the minutes allow.", low=0)
+    learning_rate: float = option(1e-3, "Adam's peak learning rate.", low=0.0)
+    warmup_steps: int = option(200, "Steps of linear warm-up.", low=1)
+    precision: str = option(
+        "mixed_bfloat16",
+        "Keras dtype policy.",
+        choices=("float32", "mixed_bfloat16"),
+    )
+    steps_a_call: int = option(10, "Steps that are compiled into one program.", low=1)
+    log_every: int = option(100, "Steps between two progress lines.", low=1)
+    seed: int = option(1, "Of whatever is drawn at random.", low=0)
 
 
 class State(NamedTuple):
@@ -141,7 +163,7 @@ def make_output(output: str) -> None:
 
 
 def run(
-    options,
+    options: RunOptions,
     began: float,
     advance: Callable[[float], dict],
     describe: Callable[[list[dict]], str],
@@ -150,8 +172,7 @@ def run(
     """Calls a compiled program until the run's time is over; logs and saves.
 
     Args:
-        options: have `output`, `minutes`, `steps`, `steps_a_call`, `warmup_steps` and
-            `log_every`.
+        options: see `RunOptions`.
         began: `time.monotonic()` when the command began: compiling counts.
         advance: takes `steps_a_call` steps at a share of the peak learning rate;
             returns their terms by name, an array over the steps each.
