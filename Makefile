@@ -98,7 +98,7 @@ visibility: $(BIN)/.ready  ## FLIP, PSNR and SSIM of tags on the photos of DATA=
 	touch $@
 
 visibility-cvvdp: visibility .venv-cvvdp/.ready  ## ColorVideoVDP's JOD of the same pairs
-	.venv-cvvdp/bin/python tools/cvvdp.py build/pairs build/visibility-cvvdp.md
+	.venv-cvvdp/bin/python faketagger_tf/evaluation/cvvdp.py build/pairs build/visibility-cvvdp.md
 
 bench-faces: $(BIN)/.ready  ## the face detector beside its Keras path, on DATA=folder
 	$(BIN)/python -m benchmarks.faces --data=$(DATA)
@@ -138,9 +138,10 @@ bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
 	  --no-deps invisible-watermark==0.2.0 blind-watermark==0.4.4
 	touch $@
 
-compare: $(BIN)/.ready .venv-rivals/.ready  ## our tag beside three rivals, on the photos of DATA=folder
+compare: $(BIN)/.ready .venv-rivals/.ready .venv-cvvdp/.ready  ## our tag beside three rivals, on the photos of DATA=folder
 	$(BIN)/python -m faketagger_tf.evaluation.compare --tagger=$(TAGGER) --data=$(DATA) \
-	  --python=.venv-rivals/bin/python --latent_model=unseen --output=build/compare
+	  --python=.venv-rivals/bin/python --cvvdp=.venv-cvvdp/bin/python \
+	  --large_swap_model=unseen_large --latent_model=unseen --output=build/compare
 
 experiments: $(BIN)/.ready  ## the paper's kinds of deepfake, on the photos of DATA=folder
 	$(BIN)/python -m trainers.experiments --tagger=$(TAGGER) --data=$(DATA) \

@@ -7,7 +7,9 @@ photo is scaled so that its face's canvas has a given size, tagged as `faketagge
 does it, and marked by each rival with the same 32 bits; all go through the same
 changes. `right`: every bit of the payload came back, for our tag at a p-value of at
 most `--fpr`. The rivals have no such test: what they read of an unmarked photo looks
-like a payload too. Writes JSON, Markdown and one HTML page.
+like a payload too. With `--cvvdp=PYTHON`, the interpreter of ColorVideoVDP's
+environment, what shows is measured by it as well as by FLIP. Writes JSON, Markdown and
+one HTML page.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ import numpy as np
 from tqdm import tqdm
 
 from faketagger_tf.data import find_photos
-from faketagger_tf.evaluation import html, rivals
+from faketagger_tf.evaluation import cvvdp, html, rivals
 from faketagger_tf.evaluation.changes import Change, Scene, scale, select_changes
 from faketagger_tf.evaluation.report import markdown_table, write_report
-from faketagger_tf.evaluation.visibility import mean_of, measure_visibility
+from faketagger_tf.evaluation.visibility import mean_of, measure_visibility, write_pair
 from faketagger_tf.files import write_atomic
 from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.photos import read_photo
@@ -129,7 +131,7 @@ def mark_rival(
         _write(source, photos)
         wanted = pathlib.Path(folder) / "bits.json"
         wanted.write_text(json.dumps(bits))
-        seconds = _run(python, "embed", method, source, target, wanted)
+        seconds = _run_rival(python, "embed", method, source, target, wanted)
         marked = {p.stem: read_photo(p) for p in sorted(target.glob("*.png"))}
     if not marked:
         raise ValueError(f"{method} marked none of the {len(photos)} photos.")
@@ -138,12 +140,36 @@ def mark_rival(
         with tempfile.TemporaryDirectory() as folder:
             source, target = (pathlib.Path(folder) / n for n in ("in", "bits.json"))
             _write(source, changed)
-            seconds = _run(python, "read", method, source, target)
+            seconds = _run_rival(python, "read", method, source, target)
             found = json.loads(target.read_text())
         bits = {n: np.array([b == "1" for b in text]) for n, text in found.items()}
         return {name: (values, True) for name, values in bits.items()}, seconds
 
     return Marked(marked, seconds, read)
+
+
+def measure_quality(
+    python: str, covers: Mapping[str, np.ndarray], marked: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """ColorVideoVDP's quality of marked photos, in an environment of its own.
+
+    Args:
+        python: the environment's interpreter (`requirements-cvvdp.txt`).
+        covers, marked: name -> uint8 `[H, W, 3]`.
+
+    Returns:
+        {"jod_mean", "jod_least"}: 10 is no difference to be seen.
+
+    Raises:
+        ValueError: it does not run there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, photo in marked.items():
+            write_pair(folder, name, covers[name], photo)
+        target = pathlib.Path(folder) / "jods.json"
+        _run("--cvvdp", "ColorVideoVDP", [python, cvvdp.__file__, folder, target])
+        found = list(json.loads(target.read_text()).values())
+    return {"jod_mean": float(np.mean(found)), "jod_least": min(found)}
 
 
 def _write(folder: pathlib.Path, photos: Mapping[str, np.ndarray]) -> None:
@@ -152,19 +178,26 @@ def _write(folder: pathlib.Path, photos: Mapping[str, np.ndarray]) -> None:
         cv2.imwrite(str(folder / f"{name}.png"), np.ascontiguousarray(photo[..., ::-1]))
 
 
-def _run(python: str, action: str, method: str, *paths) -> float:
-    command = [python, rivals.__file__, action, method, *map(str, paths)]
+def _run_rival(python: str, action: str, method: str, *paths) -> float:
+    command = [python, rivals.__file__, action, method, *paths]
+    answer = _run("--python", method, command)
+    return float(json.loads(answer.strip().splitlines()[-1])["seconds"])
+
+
+def _run(flag: str, what: str, command: Sequence) -> str:
+    """What a program in an environment of its own prints."""
+    command = list(map(str, command))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise ValueError(
-            f"--python must be a Python interpreter. Received: {python!r}: "
+            f"{flag} must be a Python interpreter. Received: {command[0]!r}: "
             f"{error.strerror}."
         ) from None
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ValueError(f"{method} does not run with {python!r}: {reason}")
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
+        raise ValueError(f"{what} does not run with {command[0]!r}: {reason}")
+    return done.stdout
 
 
 def to_bits(payload: int) -> np.ndarray:
@@ -188,6 +221,7 @@ def compare(
     scenes: Mapping[str, Scene],
     *,
     seed: int = 1,
+    quality: Callable[[Mapping, Mapping], dict] = lambda covers, marked: {},
     done: Callable[[dict, dict], None] = lambda report, pictures: None,
 ) -> tuple[dict, dict[str, list[np.ndarray]]]:
     """Marks photos with every system, changes and reads them.
@@ -198,13 +232,15 @@ def compare(
         changes: name -> what happens.
         scenes: name -> what a change may need to know of the photo.
         seed: of payloads and changes, which are the same for all systems.
+        quality: more to measure of the photos and their marked copies, both by name;
+            its keys join a system's.
         done: is called after every system with what there is by then.
 
     Returns:
         ({"photos", "failed": [[system, reason]] of systems that do not run, "systems":
         [{"system", "photos", "psnr", "ssim", "flip_mean", "flip_p99", "mark_seconds",
-        "read_seconds"}], "rows": [{"change", "system", "photos", "right", "bits"
-        (shares)}]}, system -> pictures for a page).
+        "read_seconds", and what `quality` adds}], "rows": [{"change", "system",
+        "photos", "right", "bits" (shares)}]}, system -> pictures for a page).
 
     Raises:
         ValueError: no system runs.
@@ -257,6 +293,7 @@ def compare(
                 "system": system,
                 "photos": len(marked.photos),
                 **mean_of(seen),
+                **quality(photos, marked.photos),
                 "mark_seconds": marked.seconds,
                 "read_seconds": float(np.mean(times)) if times else None,
             }
@@ -295,6 +332,8 @@ _FIGURES = (
     ("SSIM", "ssim", 4, 1, True),
     ("FLIP mean", "flip_mean", 3, 1, False),
     ("FLIP 99th percentile", "flip_p99", 3, 1, False),
+    ("ColorVideoVDP mean, JOD", "jod_mean", 2, 1, True),
+    ("ColorVideoVDP least, JOD", "jod_least", 2, 1, True),
     ("ms to mark", "mark_seconds", 0, 1000, False),
     ("ms to read", "read_seconds", 0, 1000, False),
 )
@@ -303,8 +342,10 @@ _FIGURES = (
 def _figures(report: dict):
     """Rows (title, *values) over the systems, and the columns of each row's best."""
     for title, key, digits, factor, more in _FIGURES:
-        values = [entry[key] for entry in report["systems"]]
+        values = [entry.get(key) for entry in report["systems"]]
         known = [v for v in values if v is not None]
+        if not known and key.startswith("jod"):
+            continue  # --cvvdp was not given.
         best = (max if more else min)(known) if known else None
         shown = [None if v is None else f"{v * factor:.{digits}f}" for v in values]
         yield [title, *shown], {i + 1 for i, v in enumerate(values) if v == best}
@@ -388,6 +429,9 @@ class CompareOptions(Checked):
         250, "Pixels the face's canvas is scaled to; 0 for none.", low=0
     )
     python: str = option("", "Python of the rivals' environment; empty for ours alone.")
+    cvvdp: str = option(
+        "", "Python of ColorVideoVDP's environment; empty does not measure by it."
+    )
     rival: tuple[str, ...] = option(
         tuple(rivals.METHODS), "A rival to run; repeat the flag for more."
     )
@@ -476,8 +520,13 @@ def main(options: CompareOptions) -> None:
         write_report(options.output, report, markdown_comparison(report))
         write_atomic(f"{options.output}.html", html_comparison(report, pictures))
 
+    further = {}
+    if options.cvvdp:
+        # Before an hour of work.
+        _run("--cvvdp", "ColorVideoVDP", [options.cvvdp, "-c", "import pycvvdp"])
+        further["quality"] = functools.partial(measure_quality, options.cvvdp)
     report, pictures = compare(
-        systems, photos, changes, scenes, seed=options.seed, done=write
+        systems, photos, changes, scenes, seed=options.seed, done=write, **further
     )
     write(report, pictures)
     print(markdown_comparison(report))

@@ -5,13 +5,14 @@
 measures whole photos at their own size and their canvases enlarged, as on a zoomed
 screen. FLIP (Andersson et al. 2020) is NVIDIA's own implementation, the package
 `flip-evaluator`, at its default of 67 pixels a degree. With `--pairs=folder` the cover
-and the tagged photo of every pair are written as PNG files too, for measures that live
-in an environment of their own, such as ColorVideoVDP's command `cvvdp`.
+and the tagged photo of every pair are written as PNG files too, for ColorVideoVDP,
+which lives in an environment of its own (`cvvdp`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 
 import cv2
@@ -68,6 +69,16 @@ def measure_visibility(cover: np.ndarray, tagged: np.ndarray) -> dict[str, float
         "psnr": float(metrics.psnr(cover[None], tagged[None])[0]),
         "ssim": float(metrics.ssim(cover[None], tagged[None])[0]),
     }
+
+
+def write_pair(folder: str | os.PathLike, name: str, cover, tagged) -> None:
+    """Writes uint8 `[H, W, 3]` as NAME_cover.png and NAME_tagged.png.
+
+    Raises:
+        ValueError: they cannot be written.
+    """
+    for kind, image in (("cover", cover), ("tagged", tagged)):
+        write_image(pathlib.Path(folder) / f"{name}_{kind}.png", image)
 
 
 def enlarge(canvas: np.ndarray, factor: int = ENLARGED) -> np.ndarray:
@@ -143,9 +154,7 @@ def main(options: VisibilityOptions) -> None:
         pair = [enlarge(tagger.canvas_image(x, canvases[0])) for x in (cover, tagged)]
         rows[enlarged].append(measure_visibility(*pair))
         if options.pairs:
-            name = pathlib.Path(entry.path).stem
-            for kind, image in (("cover", cover), ("tagged", tagged)):
-                write_image(pathlib.Path(options.pairs) / f"{name}_{kind}.png", image)
+            write_pair(options.pairs, pathlib.Path(entry.path).stem, cover, tagged)
     if not rows["whole photo"]:
         raise ValueError(f"None of the {len(photos)} photos could be read.")
     report = {name: mean_of(found) for name, found in rows.items()}

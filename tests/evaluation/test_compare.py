@@ -183,6 +183,43 @@ def test_the_command_writes_its_three_files(tmp_path, photos, monkeypatch):
         compare.main(compare.CompareOptions(data="x", rival=("stega",)))
 
 
+def test_what_else_is_measured_joins_the_table(photos):
+    def quality(covers, marked):
+        assert list(covers) == list(marked) == list(photos)
+        return {"jod_mean": 9.876, "jod_least": 9.5}
+
+    changes = {"JPEG 50": CHANGES["JPEG 50"]}
+    report, pictures = compare.compare(
+        {"first": mark}, photos, changes, scenes(photos), quality=quality
+    )
+    assert "| ColorVideoVDP mean, JOD | 9.88 |" in compare.markdown_comparison(report)
+    assert "ColorVideoVDP least, JOD" in compare.html_comparison(report, pictures)
+    without, _ = compare.compare({"first": mark}, photos, changes, scenes(photos))
+    assert "ColorVideoVDP" not in compare.markdown_comparison(without)
+
+
+def test_pairs_are_measured_in_the_other_environment(photos, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"ColorVideoVDP does not run with .*pycvvdp"):
+        compare.measure_quality(sys.executable, photos, photos)
+    with pytest.raises(ValueError, match=r"--cvvdp must be a Python interpreter"):
+        compare.measure_quality("/no/python", photos, photos)
+    # ColorVideoVDP needs torch; what stands in for it measures a difference, too.
+    (tmp_path / "pycvvdp.py").write_text(
+        "class cvvdp:\n"
+        "    def __init__(self, display_name, quiet): pass\n"
+        "    def predict(self, test, reference, dim_order):\n"
+        "        return 10 - abs(test.astype(float) - reference).mean(), None\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    marked = dict(photos)
+    first, *_ = marked
+    marked[first] = np.clip(marked[first].astype(int) // 2 * 2, 0, 255).astype("u1")
+    shift = np.abs(marked[first].astype(float) - photos[first]).mean()
+    found = compare.measure_quality(sys.executable, photos, marked)
+    assert found["jod_least"] == pytest.approx(10 - shift)
+    assert found["jod_mean"] == pytest.approx(10 - shift / len(photos))
+
+
 def test_every_scene_has_the_models_of_its_deepfakes(tmp_path, photos):
     for name, photo in photos.items():
         write_image(tmp_path / f"{name}.png", photo)
