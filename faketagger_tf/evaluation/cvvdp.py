@@ -60,4 +60,7 @@ def main(folder: str, output: str) -> None:
 
 
 if __name__ == "__main__":
+    # This folder's html.py is not the standard library's, which torch imports.
+    folder = str(pathlib.Path(__file__).resolve().parent)
+    sys.path = [path for path in sys.path if path != folder]
     main(*sys.argv[1:])

@@ -205,6 +205,7 @@ def test_pairs_are_measured_in_the_other_environment(photos, tmp_path, monkeypat
         compare.measure_quality("/no/python", photos, photos)
     # ColorVideoVDP needs torch; what stands in for it measures a difference, too.
     (tmp_path / "pycvvdp.py").write_text(
+        "import html; html.escape\n"
         "class cvvdp:\n"
         "    def __init__(self, display_name, quiet): pass\n"
         "    def predict(self, test, reference, dim_order):\n"
