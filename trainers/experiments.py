@@ -37,8 +37,9 @@ from faketagger_tf.options import Checked, option, run_command
 from faketagger_tf.presets import list_latents, load_faceswap, load_latent
 from faketagger_tf.tagging.tagger import FPR, Tagger
 
-# Models that face128 was trained against, and models that no preset was.
-SEEN_SWAPS = ("one", "three")
+# Models whose first, soft versions face128 was trained against, and models that no
+# preset was.
+SWAPS = ("one", "two", "three")
 UNSEEN_SWAPS = ("unseen_large", "unseen_skips", "unseen_narrow")
 UNSEEN_LATENTS = ("unseen", "unseen_wide")
 # What latent models do, and how a row says so.
@@ -101,10 +102,10 @@ def kinds_of_deepfake() -> dict[str, Change]:
     """Name -> what happens; JPEG 75 follows each. Unseen models are said to be so."""
     jpeg = CHANGES["JPEG 75"]
     kinds: dict[str, Change] = {"untouched, JPEG 75": jpeg}
-    for seen, names in (("seen", SEEN_SWAPS), ("unseen", UNSEEN_SWAPS)):
+    for seen, names in (("", SWAPS), ("unseen ", UNSEEN_SWAPS)):
         for name in names:
             swap = functools.partial(_with_model, changes.swap, "swap", name)
-            kinds[f"identity swap, {seen} model {name}"] = changes.chain(swap, jpeg)
+            kinds[f"identity swap, {seen}model {name}"] = changes.chain(swap, jpeg)
     kinds["identity swap, unseen model, face alone"] = changes.chain(
         swap, changes.face_alone, jpeg
     )

@@ -27,7 +27,7 @@ def row(change, system, bits, right):
 def test_the_table_has_a_row_a_kind_and_their_mean():
     kinds = {
         "untouched, JPEG 75": 1.0,
-        "identity swap, seen model a": 0.9,
+        "identity swap, model a": 0.9,
         "identity swap, unseen model b": 0.8,
         "attribute edit, model one, face": 0.95,
         "identity swap, unseen model, face alone": 0.5,
