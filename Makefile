@@ -9,7 +9,7 @@ PHOTOS ?= 400
 TAGGER ?= face128
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale compare experiments seed ablations web tfa-parity clean
+.PHONY: demo test test-fast test-jax test-web test-beam evaluate evaluate-refined lint bench bench-tagging bench-tracing visibility visibility-cvvdp bench-faces bench-tflite bench-serving bench-rivagan bench-video bench-scale compare compare-cvvdp experiments seed ablations web tfa-parity clean
 
 $(BIN)/.ready: requirements.txt requirements-serving.txt requirements-registry.txt requirements-c2pa.txt requirements-video.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -138,10 +138,15 @@ bench-rivagan: .venv-rivagan/.ready  ## our decoder's speed beside RivaGAN's
 	  --no-deps invisible-watermark==0.2.0 blind-watermark==0.4.4
 	touch $@
 
-compare: $(BIN)/.ready .venv-rivals/.ready .venv-cvvdp/.ready  ## our tag beside three rivals, on the photos of DATA=folder
-	$(BIN)/python -m faketagger_tf.evaluation.compare --tagger=$(TAGGER) --data=$(DATA) \
-	  --python=.venv-rivals/bin/python --cvvdp=.venv-cvvdp/bin/python \
-	  --large_swap_model=unseen_large --latent_model=unseen --output=build/compare
+COMPARE = $(BIN)/python -m faketagger_tf.evaluation.compare --tagger=$(TAGGER) --data=$(DATA) \
+  --python=.venv-rivals/bin/python --large_swap_model=unseen_large --latent_model=unseen \
+  --output=build/compare
+
+compare: $(BIN)/.ready .venv-rivals/.ready  ## our tag beside three rivals, on the photos of DATA=folder
+	$(COMPARE)
+
+compare-cvvdp: $(BIN)/.ready .venv-rivals/.ready .venv-cvvdp/.ready  ## the same, also by ColorVideoVDP; sets up torch, 6 GB
+	$(COMPARE) --cvvdp=.venv-cvvdp/bin/python
 
 experiments: $(BIN)/.ready  ## the paper's kinds of deepfake, on the photos of DATA=folder
 	$(BIN)/python -m trainers.experiments --tagger=$(TAGGER) --data=$(DATA) \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Callable
 
 
@@ -19,6 +20,9 @@ def call(main: Callable[..., None]) -> None:
             nargs="?",
             default=parameter.default,
             metavar=name.upper(),
-            help=f"by default {parameter.default}" if parameter.default else None,
+            help=f"by default {parameter.default or 'an embedded photo'}",
         )
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except ValueError as error:
+        sys.exit(f"Error: {error}")

@@ -34,7 +34,7 @@ def shown_frames(path: str) -> list[np.ndarray]:
 
 
 def row(frames: list[np.ndarray], caption: str) -> np.ndarray:
-    """Frames side by side with a caption below, uint8 [H, SHOWN * WIDTH, 3]."""
+    """Frames side by side with a caption below, uint8 [H, SHOWN * WIDTH + 4, 3]."""
     height = round(WIDTH * frames[0].shape[0] / frames[0].shape[1])
     small = [
         cv2.resize(f, (WIDTH, height), interpolation=cv2.INTER_AREA) for f in frames

@@ -33,7 +33,7 @@ def run(*arguments: str) -> None:
 
 
 def cell(path: pathlib.Path, caption: str) -> np.ndarray:
-    """One picture with its caption below, uint8 [H, SIDE, 3]."""
+    """One picture with its caption below, uint8 [H, SIDE + 4, 3]."""
     photo = read_photo(path)
     height = round(SIDE * photo.shape[0] / photo.shape[1])
     small = cv2.resize(photo, (SIDE, height), interpolation=cv2.INTER_AREA)

@@ -26,7 +26,7 @@ FILE = "build/visibility.jpg"
 
 
 def cell(image: np.ndarray, caption: str) -> np.ndarray:
-    """One picture with its caption below, uint8 [H, SIDE, 3]."""
+    """One picture with its caption below, uint8 [H, SIDE + 4, 3]."""
     method = cv2.INTER_NEAREST if len(image) < SIDE else cv2.INTER_AREA
     return captioned(cv2.resize(image, (SIDE, SIDE), interpolation=method), caption)
 

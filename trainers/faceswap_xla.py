@@ -64,6 +64,8 @@ class XlaOptions(xla.RunOptions):
         "", "Swap model, or its folder, of the same sizes that the weights start from."
     )
     batch_size: int = option(64, "Faces of each identity a step.", low=1)
+    minutes: float = option(5.0, "Length of the run, compiling included.", low=0.01)
+    warmup_steps: int = option(100, "Steps of linear warm-up.", low=1)
     learning_rate: float = option(5e-4, "Adam's peak learning rate.", low=0.0)
     warp: float = option(
         0.05, "Random warp of the inputs, as a fraction of the face crop.", low=0.0

@@ -50,9 +50,12 @@ def write_faces(
         canvas_scale: side of the canvas over the face box's, which is kept with them.
 
     Raises:
-        ValueError: the file's name has another ending, or it cannot be written.
+        ValueError: the file's name has another ending, or it cannot be written; a
+            name that is not an identity's.
     """
     _ending(path, (".npz",))
+    if _SCALE in canvases:
+        raise ValueError(f"No identity may be named {_SCALE!r}. Received: one that is.")
     arrays = {**canvases, _SCALE: np.float64(canvas_scale)}
     write_atomic(path, lambda name: np.savez_compressed(name, **arrays))
 
@@ -100,11 +103,14 @@ def read_faces(
         )
     for canvases in faces.values():
         _check(path, canvases, image_size, "an array an identity")
-    if scale is None or not np.isclose(scale, canvas_scale):
-        received = "none" if scale is None else f"{float(scale):g}"
+    known = scale is not None and scale.shape == () and scale.dtype.kind == "f"
+    if not known or not np.isclose(scale, canvas_scale):
+        received = f"{float(scale):g}" if known else "a file that does not say"
         raise ValueError(
             f"The faces {os.fspath(path)!r} must be cut with --canvas_scale="
-            f"{canvas_scale:g}, as the model is to be. Received: {received}."
+            f"{canvas_scale:g}, as the model is to be. Received: {received}. Accepted: "
+            "what python -m faketagger_tf.data.covers --groups=2 "
+            f"--canvas_scale={canvas_scale:g} writes."
         )
     return faces
 

@@ -148,6 +148,16 @@ def mark_rival(
     return Marked(marked, seconds, read)
 
 
+def check_quality(python: str) -> None:
+    """Raises a ValueError where `python` has no ColorVideoVDP."""
+    command = [python, "-c", "import PIL, pycvvdp; print('ready')"]
+    if _run("--cvvdp", "ColorVideoVDP", command).split() != ["ready"]:
+        raise ValueError(
+            f"--cvvdp must be a Python interpreter. Received: {python!r}, which does "
+            "not answer as one."
+        )
+
+
 def measure_quality(
     python: str, covers: Mapping[str, np.ndarray], marked: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
@@ -168,6 +178,8 @@ def measure_quality(
             write_pair(folder, name, covers[name], photo)
         target = pathlib.Path(folder) / "jods.json"
         _run("--cvvdp", "ColorVideoVDP", [python, cvvdp.__file__, folder, target])
+        if not target.exists():
+            raise ValueError(f"ColorVideoVDP does not run with {python!r}: no result.")
         found = list(json.loads(target.read_text()).values())
     return {"jod_mean": float(np.mean(found)), "jod_least": min(found)}
 
@@ -233,11 +245,11 @@ def compare(
         scenes: name -> what a change may need to know of the photo.
         seed: of payloads and changes, which are the same for all systems.
         quality: more to measure of the photos and their marked copies, both by name;
-            its keys join a system's.
+            its keys join a system's. Where it raises a ValueError, that is reported.
         done: is called after every system with what there is by then.
 
     Returns:
-        ({"photos", "failed": [[system, reason]] of systems that do not run, "systems":
+        ({"photos", "failed": [[system, reason]] of what does not run, "systems":
         [{"system", "photos", "psnr", "ssim", "flip_mean", "flip_p99", "mark_seconds",
         "read_seconds", and what `quality` adds}], "rows": [{"change", "system",
         "photos", "right", "bits" (shares)}]}, system -> pictures for a page).
@@ -258,6 +270,11 @@ def compare(
             report["failed"].append([system, str(error)])
             continue
         seen = [measure_visibility(photos[n], p) for n, p in marked.photos.items()]
+        try:
+            further = quality(photos, marked.photos)
+        except ValueError as error:  # The rest is measured all the same.
+            report["failed"].append([f"quality of {system}", str(error)])
+            further = {}
         times = []
         for change_name, change in tqdm(changes.items(), desc=system, disable=None):
             changed = {}
@@ -293,7 +310,7 @@ def compare(
                 "system": system,
                 "photos": len(marked.photos),
                 **mean_of(seen),
-                **quality(photos, marked.photos),
+                **further,
                 "mark_seconds": marked.seconds,
                 "read_seconds": float(np.mean(times)) if times else None,
             }
@@ -493,6 +510,11 @@ def main(options: CompareOptions) -> None:
             f"Accepted: {', '.join(rivals.METHODS)}."
         )
     changes = select_changes(options.change)
+    further = {}
+    if options.cvvdp:
+        # Before an hour of work.
+        check_quality(options.cvvdp)
+        further["quality"] = functools.partial(measure_quality, options.cvvdp)
     tagger = Tagger.load(options.tagger)
     if tagger.config.payload_bits != rivals.BITS:
         raise ValueError(
@@ -520,11 +542,6 @@ def main(options: CompareOptions) -> None:
         write_report(options.output, report, markdown_comparison(report))
         write_atomic(f"{options.output}.html", html_comparison(report, pictures))
 
-    further = {}
-    if options.cvvdp:
-        # Before an hour of work.
-        _run("--cvvdp", "ColorVideoVDP", [options.cvvdp, "-c", "import pycvvdp"])
-        further["quality"] = functools.partial(measure_quality, options.cvvdp)
     report, pictures = compare(
         systems, photos, changes, scenes, seed=options.seed, done=write, **further
     )

@@ -29,6 +29,8 @@ def measure(folder: str) -> dict[str, float]:
     for cover in sorted(pathlib.Path(folder).glob("*_cover.png")):
         name = cover.stem.removesuffix("_cover")
         tagged = cover.with_name(f"{name}_tagged.png")
+        if not tagged.is_file():
+            sys.exit(f"Error: {tagged} is missing beside {cover.name}.")
         pair = [np.asarray(Image.open(path)) for path in (tagged, cover)]
         found[name] = float(metric.predict(*pair, dim_order="HWC")[0])
         print(f"{name}: {found[name]:.3f}", file=sys.stderr, flush=True)
@@ -50,9 +52,11 @@ def table(found: dict[str, float]) -> str:
 
 def main(folder: str, output: str) -> None:
     """Measures, and writes what was found."""
+    if not pathlib.Path(output).parent.is_dir():
+        sys.exit(f"Error: OUTPUT must lie in a folder that exists. Received: {output}.")
     found = measure(folder)
     if not found:
-        sys.exit(f"There must be pairs *_cover.png, *_tagged.png. Received: {folder}.")
+        sys.exit(f"Error: PAIRS must hold files *_cover.png. Received: {folder}.")
     text = table(found)
     written = json.dumps(found) if output.endswith(".json") else text
     pathlib.Path(output).write_text(written)
@@ -63,4 +67,6 @@ if __name__ == "__main__":
     # This folder's html.py is not the standard library's, which torch imports.
     folder = str(pathlib.Path(__file__).resolve().parent)
     sys.path = [path for path in sys.path if path != folder]
+    if len(sys.argv) != 3:
+        sys.exit("Usage: python cvvdp.py PAIRS OUTPUT")
     main(*sys.argv[1:])

@@ -76,8 +76,19 @@ def test_faces_cut_otherwise_than_the_model_is_to_be_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"--canvas_scale=1.9.*Received: 1.25\."):
         covers.read_faces(tmp_path / "faces.npz", 32, 1.9)
     np.savez(tmp_path / "bare.npz", **FACES)
-    with pytest.raises(ValueError, match=r"--canvas_scale=1.9.*Received: none\."):
+    with pytest.raises(ValueError, match=r"=1.9, .*a file that does not say"):
         covers.read_faces(tmp_path / "bare.npz", 32, 1.9)
+
+
+def test_what_is_no_scale_is_no_scale(tmp_path):
+    for scale in (np.array("wide"), np.ones(3)):
+        np.savez(tmp_path / "odd.npz", **FACES, _canvas_scale=scale)
+        with pytest.raises(ValueError, match=r"odd\.npz.*does not say"):
+            covers.read_faces(tmp_path / "odd.npz", 32, 1.9)
+    with pytest.raises(ValueError, match="No identity may be named '_canvas_scale'"):
+        covers.write_faces(
+            tmp_path / "own.npz", {**FACES, "_canvas_scale": CANVASES}, 1.9
+        )
 
 
 def test_faces_are_written_as_npz_alone(tmp_path):

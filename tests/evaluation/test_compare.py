@@ -164,17 +164,28 @@ def test_the_command_writes_its_three_files(tmp_path, photos, monkeypatch):
     monkeypatch.setattr(
         compare.Tagger, "load", lambda name: support.correlation_tagger()
     )
+    loaded = []
+    monkeypatch.setattr(
+        compare, "load_faceswap", lambda name: loaded.append(name) or (None, None)
+    )
+    monkeypatch.setattr(compare, "check_quality", loaded.append)
+    quality = {"jod_mean": 9.5, "jod_least": 9.25}
+    monkeypatch.setattr(compare, "measure_quality", lambda *arguments: quality)
     options = compare.CompareOptions(
         data=str(tmp_path / "photos"),
         split="",
         promise="",
         swap_model="",
+        large_swap_model="unseen_large",
+        cvvdp="python",
         change=("untouched", "JPEG 75"),
         output=str(tmp_path / "out" / "compare"),
     )
     compare.main(options)
     report = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert report["photos"] == 2 and len(report["rows"]) == 2
+    assert loaded == ["python", "unseen_large"]
+    assert report["systems"][0].items() >= quality.items()
     assert "untouched" in (tmp_path / "out" / "compare.md").read_text()
     assert (tmp_path / "out" / "compare.html").read_text().startswith("<!doctype html>")
     with pytest.raises(ValueError, match=r"no change 'sepia'"):
@@ -198,11 +209,31 @@ def test_what_else_is_measured_joins_the_table(photos):
     assert "ColorVideoVDP" not in compare.markdown_comparison(without)
 
 
+def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(photos):
+    def quality(covers, marked):
+        raise ValueError("It was killed.")
+
+    changes = {"JPEG 50": CHANGES["JPEG 50"]}
+    report, _ = compare.compare(
+        {"first": mark, "second": mark},
+        photos,
+        changes,
+        scenes(photos),
+        quality=quality,
+    )
+    assert len(report["rows"]) == 2
+    assert report["failed"][0] == ["quality of first", "It was killed."]
+
+
 def test_pairs_are_measured_in_the_other_environment(photos, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"ColorVideoVDP does not run with .*pycvvdp"):
         compare.measure_quality(sys.executable, photos, photos)
     with pytest.raises(ValueError, match=r"--cvvdp must be a Python interpreter"):
         compare.measure_quality("/no/python", photos, photos)
+    with pytest.raises(ValueError, match=r"does not run with .*pycvvdp"):
+        compare.check_quality(sys.executable)
+    with pytest.raises(ValueError, match=r"Received: '/bin/echo', which does not"):
+        compare.check_quality("/bin/echo")
     # ColorVideoVDP needs torch; what stands in for it measures a difference, too.
     (tmp_path / "pycvvdp.py").write_text(
         "import html; html.escape\n"

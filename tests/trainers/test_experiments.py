@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import cv2
 import pytest
@@ -50,6 +51,12 @@ def test_every_kind_of_the_paper_is_measured():
     kinds = experiments.kinds_of_deepfake()
     for kind in experiments.KINDS:
         assert any(name.startswith(kind) for name in kinds)
+    swaps = {name for name in kinds if re.match(r"identity swap, .*model \w+$", name)}
+    unseen = ("large", "skips", "narrow")
+    assert swaps == {
+        *(f"identity swap, model {name}" for name in ("one", "two", "three")),
+        *(f"identity swap, unseen model unseen_{name}" for name in unseen),
+    }
     for kind in ("attribute edit", "entire synthesis"):
         assert any("unseen" in name for name in kinds if name.startswith(kind))
 
