@@ -359,10 +359,10 @@ _FIGURES = (
 def _figures(report: dict):
     """Rows (title, *values) over the systems, and the columns of each row's best."""
     for title, key, digits, factor, more in _FIGURES:
+        if not any(key in entry for entry in report["systems"]):
+            continue  # It was not asked for.
         values = [entry.get(key) for entry in report["systems"]]
         known = [v for v in values if v is not None]
-        if not known and key.startswith("jod"):
-            continue  # --cvvdp was not given.
         best = (max if more else min)(known) if known else None
         shown = [None if v is None else f"{v * factor:.{digits}f}" for v in values]
         yield [title, *shown], {i + 1 for i, v in enumerate(values) if v == best}

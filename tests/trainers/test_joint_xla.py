@@ -260,16 +260,11 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         xla.make_output(str(tmp_path / "file"))
 
 
-@dataclasses.dataclass
-class Clock:
-    """What `xla.run` asks of options."""
-
-    output: str
-    minutes: float = 60.0
-    steps: int = 60
-    steps_a_call: int = 10
-    warmup_steps: int = 20
-    log_every: int = 20
+def clock(folder) -> xla.RunOptions:
+    """Options of a run of six calls, with a line every other call."""
+    return xla.RunOptions(
+        output=str(folder), minutes=60.0, steps=60, warmup_steps=20, log_every=20
+    )
 
 
 def test_the_loop_saves_thirds_and_ends_at_its_steps(tmp_path):
@@ -283,8 +278,8 @@ def test_the_loop_saves_thirds_and_ends_at_its_steps(tmp_path):
         told.append(len(terms))
         return "loss"
 
-    clock = Clock(str(tmp_path))
-    assert xla.run(clock, time.monotonic(), advance, describe, saved.append) == 60
+    options = clock(tmp_path)
+    assert xla.run(options, time.monotonic(), advance, describe, saved.append) == 60
     assert saved == [tmp_path / "third1", tmp_path / "third2", tmp_path]
     assert told == [2, 2, 2]
     # Half of the warm-up, then down with what is done.
@@ -293,8 +288,8 @@ def test_the_loop_saves_thirds_and_ends_at_its_steps(tmp_path):
 
 def test_the_loop_ends_where_every_step_is_not_finite(tmp_path):
     terms = {"loss": np.array([1.0] + [np.nan] * 9)}
-    clock, once = Clock(str(tmp_path)), [lambda _: terms, str, lambda _: None]
-    assert xla.run(clock, time.monotonic(), *once) == 60, "a step alone is left out"
+    options, once = clock(tmp_path), [lambda _: terms, str, lambda _: None]
+    assert xla.run(options, time.monotonic(), *once) == 60, "a step alone is left out"
     terms["loss"][0] = np.inf
     with pytest.raises(ValueError, match="Step 20 gave a value that is not finite: lo"):
-        xla.run(clock, time.monotonic(), *once)
+        xla.run(options, time.monotonic(), *once)
